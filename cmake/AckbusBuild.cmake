@@ -1,0 +1,62 @@
+# How everything in the tree is compiled: language level, warnings, sanitizers, output folders, and the few helper
+# functions that the folders' own CMakeLists.txt use.
+
+option(ACKBUS_TESTS "Build the tests" ON)
+set(ACKBUS_SANITIZE "" CACHE STRING "Sanitizers to build with: empty, 'address,undefined' or 'thread'")
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+set(CMAKE_ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+# -O2 with assertions: ACKBUS_ASSERT is on in every build, NDEBUG only affects libraries' own assert().
+set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
+
+find_program(ACKBUS_CCACHE ccache)
+if(ACKBUS_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${ACKBUS_CCACHE})
+endif()
+
+add_library(ackbus_build INTERFACE)
+target_compile_options(ackbus_build INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
+target_include_directories(ackbus_build INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_definitions(ackbus_build INTERFACE ACKBUS_VERSION="${PROJECT_VERSION}")
+if(ACKBUS_SANITIZE)
+  target_compile_options(ackbus_build INTERFACE -fsanitize=${ACKBUS_SANITIZE} -fno-omit-frame-pointer -g -O1)
+  target_link_options(ackbus_build INTERFACE -fsanitize=${ACKBUS_SANITIZE})
+endif()
+
+find_package(Threads REQUIRED)
+find_package(Boost 1.74 REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(ZLIB REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(prometheus-cpp REQUIRED COMPONENTS pull)
+find_package(tomlplusplus REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
+pkg_check_modules(CAIRO REQUIRED IMPORTED_TARGET cairo)
+
+# One test program per folder: every *_test.cpp beside the calling CMakeLists.txt, found at each build.
+function(ackbus_test_folder name)
+  cmake_parse_arguments(ARG "" "TIMEOUT;LABEL" "LIBS;ENVIRONMENT" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_test.cpp)
+  if(NOT sources)
+    return()
+  endif()
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${sources})
+  target_link_libraries(${name} PRIVATE ackbus_build GTest::gmock_main GTest::gtest ${ARG_LIBS})
+  target_compile_definitions(${name} PRIVATE ACKBUS_SOURCE_DIR="${CMAKE_SOURCE_DIR}" ACKBUS_BIN_DIR="${CMAKE_BINARY_DIR}/bin")
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${name}." PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABEL}")
+endfunction()

@@ -1,0 +1,356 @@
+// The bus: everything the daemon knows, and its one order of duties. Thread: the bus thread; jobs
+// for the disk and for memory go to the worker (allocator_worker.hpp) and come back as completions.
+//
+// Parts, one file each: bus.cpp (building, duties), bus_connections.cpp (who is there),
+// bus_control.cpp (what they ask), bus_links.cpp (a link's birth and end), bus_lives.cpp (consumers
+// and hand-over), bus_segments.cpp (state and frames), bus_letters.cpp (dead letters and redrive),
+// bus_recovery.cpp (a new daemon), bus_query.cpp (the tools), bus_metrics.cpp.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/allocator_worker.hpp"
+#include "daemon/config.hpp"
+#include "daemon/dead_letters.hpp"
+#include "daemon/exporter.hpp"
+#include "daemon/fd_store.hpp"
+#include "daemon/ledger.hpp"
+#include "daemon/log.hpp"
+#include "daemon/own_link.hpp"
+#include "daemon/second_window.hpp"
+#include "daemon/service_notify.hpp"
+#include "daemon/timing_wheel.hpp"
+#include "daemon/tracker.hpp"
+#include "shm_layout/control.hpp"
+
+namespace ackbus::daemon {
+
+class Bus;
+
+// A packet that arrived: at least a sound ControlHeader, and its descriptors.
+struct Packet {
+  std::vector<std::byte> bytes;
+  std::vector<UniqueFd> descriptors;
+  [[nodiscard]] layout::ControlHeader header() const;
+};
+
+// A connected process. Before its hello it has no role and gets little time.
+struct Connection {
+  struct Outgoing {
+    std::vector<std::byte> bytes;
+    std::vector<UniqueFd> descriptors;
+  };
+  std::uint64_t number = 0;
+  std::uint32_t record = 0;  // in the ledger, once it said hello as a producer or consumer
+  bool recorded = false;
+  UniqueFd socket;
+  UniqueFd pidfd;
+  layout::ClientRole role = layout::ClientRole::kReserved;
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint32_t pid = 0;
+  std::uint32_t queue = 0;  // index
+  std::uint64_t since_ns = 0;
+  std::string client;
+  std::deque<Outgoing> outgoing;  // what did not fit into its socket
+  std::uint64_t link = 0;         // a producer's
+  bool hung_up = false;
+  bool said_bye = false;
+  bool killed = false;  // by this daemon, after a hang-up
+};
+
+// One consumer life of a link, as the daemon holds it.
+struct Life {
+  std::uint64_t epoch = 0;
+  std::uint64_t slots = 0;
+  std::uint64_t start = 0;
+  std::uint64_t redelivery_start = 0;
+  UniqueFd ack_fd;
+  SegmentMap ack;  // mapped when its consumer has mapped it and it is sealed
+  bool mapped = false;
+  bool told = false;     // the producer has been sent it by this daemon
+  BellPipe to_consumer;  // producer's end kept until the life is told
+  BellPipe to_producer;
+};
+
+struct Link final : TrackerHost {
+  Link(Bus& owner, std::uint32_t index) : bus(owner), record(index) {}
+
+  // ---- TrackerHost: what the tracker asks for; bus_letters.cpp and bus_links.cpp ----
+  void arm(std::uint32_t slot, std::uint64_t due_ns) override;
+  void barrier() override;
+  void ring_producer() override;
+  void ring_consumer() override;
+  void write_letter(LetterDraft draft) override;
+  void remove_letter(const layout::DescriptorCopy& descriptor) override;
+  void mark_late_success(const layout::DescriptorCopy& descriptor) override;
+  void count_retry(std::uint16_t kind, RetryCause cause) override;
+  void count_dead(std::uint16_t kind, layout::VerdictReason reason) override;
+
+  Bus& bus;
+  std::uint32_t record;  // in the ledger
+  std::uint64_t number = 0;
+  std::uint32_t queue = 0;
+  std::uint64_t connection = 0;  // number; 0 while the producer is away
+  std::uint32_t uid = 0;
+  std::uint32_t pid = 0;
+  std::string client;
+  std::uint64_t slots = 0;
+  std::uint64_t arena_bytes = 0;
+  UniqueFd submission_fd;
+  UniqueFd tracking_fd;
+  SegmentMap submission;  // read-only; shared with letter jobs, so it goes by the worker
+  SegmentMap tracking;    // writable: this process is its writer
+  layout::SubmissionView submission_view;
+  std::unique_ptr<LinkTracker> tracker;
+  std::unique_ptr<Life> life;                    // the newest
+  std::vector<std::unique_ptr<Life>> old_lives;  // ended, not yet drained by the producer
+  std::unique_ptr<OwnLink> own;                  // the daemon is its producer (redrive)
+  std::uint32_t jobs = 0;                        // on the worker, reading this link's memory
+  bool mapped = false;                           // the producer has mapped its segment
+  bool draining = false;  // the producer is gone: ends when the last is final
+  bool handing_over = false;
+  bool closed = false;
+};
+
+struct PublishedSegment {
+  UniqueFd fd;
+  std::uint64_t bytes = 0;
+  std::uint64_t epoch = 0;
+};
+
+struct Queue {
+  std::uint32_t index = 0;
+  std::string name;
+  std::uint64_t epoch = 0;
+  std::uint64_t active = 0;  // connection number
+  std::deque<std::uint64_t> standbys;
+  bool ending = false;  // the active one hung up; its process has not ended yet
+  bool removed = false;
+  std::uint32_t begun_at_end = 0;  // messages that the last life had begun and not answered
+  PublishedSegment published[2];   // state, frames
+  PublishedSegment made[2];        // created by the active consumer, not published yet
+};
+
+// Where a redriven message comes from, for the letter it may become again.
+struct Redriven {
+  LetterId origin{};
+  std::vector<PreviousDeath> history;
+};
+
+// A letter that the full worker did not take: tried again.
+struct RefusedLetter {
+  std::uint64_t link = 0;
+  std::uint32_t slot = 0;
+  std::uint64_t sequence = 0;
+};
+
+struct BusOptions {
+  Config config;
+  std::string config_path;  // for SIGHUP; empty: none was given
+  bool print_port = false;
+};
+
+class Bus {
+ public:
+  // Opens or takes back everything: listening socket, ledger, bus segment, links, letters,
+  // endpoint.
+  [[nodiscard]] static Result<std::unique_ptr<Bus>> open(BusOptions options, Log& log);
+  ~Bus();
+
+  // ---- the loop's view ----
+  // Runs until a signal or a shutdown query ends it.
+  void run();
+  // One turn after `poll` has reported; gives when to look again.
+  std::uint64_t do_work(std::uint64_t now_ns);
+
+  // ---- connections (bus_connections.cpp) ----
+  void accept_connections();
+  void read_connection(std::uint64_t number);
+  void process_ended(std::uint64_t number);
+  void hang_up(Connection& connection);
+  void end_process_of(Connection& connection);
+  void drop_connection(std::uint64_t number);
+  void drop_gone();  // connections whose end was noticed in this turn
+  void flush(Connection& connection);
+  // Queues what does not fit; a client that never reads is dropped. Descriptors are duplicated by
+  // the kernel.
+  void send(Connection& connection, const void* message, std::size_t bytes,
+            std::vector<int> descriptors = {});
+  template <typename Message>
+  void send(Connection& connection, const Message& message, std::vector<int> descriptors = {}) {
+    send(connection, &message, sizeof(message), std::move(descriptors));
+  }
+  void refuse(Connection& connection, layout::RefusedCode code, const std::string& text,
+              std::uint32_t request = 0);
+  void wake(std::uint64_t connection);
+  Connection* find_connection(std::uint64_t number);
+  void record_connection(Connection& connection);
+
+  // ---- control messages (bus_control.cpp) ----
+  void handle(Connection& connection, Packet& packet);
+  void handle_hello(Connection& connection, Packet& packet);
+  void welcome(Connection& connection, std::uint32_t request);
+  [[nodiscard]] Result<std::uint32_t> admit(const Connection& connection, const std::string& queue,
+                                            layout::ClientRole role);
+  std::uint32_t find_or_make_queue(const std::string& name);
+
+  // ---- links (bus_links.cpp) ----
+  void request_link(Connection& connection, const layout::HelloMessage& hello);
+  void resume_link(Connection& connection, const layout::HelloMessage& hello);
+  void grant_link(Connection& connection, const layout::HelloMessage& hello, UniqueFd submission,
+                  UniqueFd tracking);
+  void submission_mapped(Link& link);
+  void producer_lost(Link& link);
+  void end_link_if_final(Link& link);
+  void remove_link(std::uint64_t number);
+  void close_link(Link& link, layout::VerdictReason reason, const std::string& why);
+  void fold_life(const Life& life);
+  void fold_link(Link& link);
+  Link* find_link(std::uint64_t number);
+  [[nodiscard]] TrackerRules rules_of(const Link& link) const;
+  [[nodiscard]] std::optional<std::string> over_quota(const Connection& connection,
+                                                      std::uint64_t slots,
+                                                      std::uint64_t arena_bytes) const;
+
+  // ---- lives (bus_lives.cpp) ----
+  void consumer_arrived(Connection& connection, bool stands_by);
+  void activate_next(Queue& queue);
+  void consumer_ended(Queue& queue);
+  void hand_over(Link& link);
+  void finish_hand_over(Link& link, std::uint64_t epoch, UniqueFd ack_fd);
+  void send_add_link(Link& link);
+  void life_mapped(Link& link, std::uint64_t epoch);
+  void tell_life(Link& link, Life& life);
+  void life_drained(Link& link, std::uint64_t epoch);
+  void ring_all();
+
+  // ---- segments of consumers (bus_segments.cpp) ----
+  void create_segment(Connection& connection, const layout::SegmentMessage& message);
+  void publish_segment(Connection& connection, const layout::SegmentMessage& message);
+  void open_segment(Connection& connection, const layout::SegmentMessage& message);
+
+  // ---- dead letters (bus_letters.cpp) ----
+  void write_letter(Link& link, LetterDraft draft);
+  [[nodiscard]] Letter letter_of(const Link& link, const LetterDraft& draft) const;
+  // The daemon's own link to a queue, for redrive; null while its memory is being made.
+  Link* own_link(std::uint32_t queue);
+  void adopt_own_link(Link& link);
+  // A redriven message that ends Closed becomes a letter again: nothing is dropped without a
+  // record.
+  void keep_pending_letters(Link& link, layout::VerdictReason reason);
+  // Sends a letter again over the daemon's own link; the new id, or why not.
+  [[nodiscard]] Result<LetterId> redrive(const StoredLetter& stored);
+
+  // ---- recovery (bus_recovery.cpp) ----
+  [[nodiscard]] Result<void> recover(NamedFds& kept);
+  [[nodiscard]] Result<void> start_fresh();
+  void recover_queues(NamedFds& kept);
+  void recover_connections(NamedFds& kept);
+  void recover_link(std::uint32_t index, NamedFds& kept);
+  void recover_lives(Link& link, NamedFds& kept);
+  void resume_queue(Queue& queue);
+
+  // ---- tools (bus_query.cpp) and metrics (bus_metrics.cpp) ----
+  void answer_query(Connection& connection, const Packet& packet);
+  void send_answer(Connection& connection, std::uint32_t request, std::uint32_t code,
+                   const std::string& text);
+  [[nodiscard]] std::shared_ptr<const MetricsSnapshot> metrics();
+
+  // ---- life of the daemon ----
+  void reload();
+  void shut_down_for_good();  // everything pending ends Closed
+  void write_kinds();
+  void write_queue_row(const Queue& queue);
+
+  Log& log;
+  BusOptions options;
+  Config& config() { return options.config; }
+  [[nodiscard]] const Config& config() const { return options.config; }
+  FdStore store;
+  ServiceNotify notify;
+  std::unique_ptr<AllocatorWorker> worker;
+  std::shared_ptr<DeadLetters> letters;  // used on the worker
+  std::string letters_problem;           // why the store takes none; empty when it does
+  Ledger ledger;
+  UniqueFd ledger_fd;
+  UniqueFd bus_fd;
+  SegmentMap bus_map;
+  UniqueFd listener;
+  UniqueFd epoll;
+  UniqueFd signals;
+  std::unique_ptr<Exporter> exporter;
+  std::unique_ptr<TimingWheel> wheel;
+  std::map<std::uint64_t, std::unique_ptr<Connection>> connections;
+  std::map<std::uint64_t, std::unique_ptr<Link>> links;
+  std::vector<std::uint64_t> link_by_record;  // number, 0 none: the wheel's keys name records
+  std::vector<std::unique_ptr<Queue>> queues;
+  std::uint64_t started_ns = 0;
+  std::uint64_t loop_turns = 0;
+  std::uint64_t loop_busy_ns = 0;
+  std::uint64_t loop_longest_ns = 0;
+  std::uint64_t reserved_bytes = 0;       // of segments being allocated
+  std::uint64_t refused = 0;              // hellos
+  std::map<LetterId, Redriven> redriven;  // by the new id; bounded
+  std::vector<RefusedLetter> refused_letters;
+  std::vector<std::uint32_t> own_links_coming;   // queues whose own link is being made
+  std::vector<std::uint64_t> ended_connections;  // connections to be dropped at the end of the turn
+  bool stopping = false;
+  bool closed_for_good = false;
+
+  // ---- what the tools' queries take (bus_query_letters.cpp, bus_redrive.cpp) ----
+  // Redrives that wait for room on a link of the daemon's own; gives when to call again.
+  std::uint64_t continue_redrives(std::uint64_t now_ns);
+  std::uint32_t query_jobs = 0;  // under way on the worker; bounded
+  bool redriving = false;        // one redrive at a time
+  SecondWindow redrive_window;
+  std::vector<std::function<void()>> waiting_redrives;
+  std::uint64_t next_redrive_ns = 0;
+
+ private:
+  explicit Bus(BusOptions bus_options, Log& bus_log);
+  std::uint64_t work_on_link(Link& link, std::uint64_t now_ns);
+  [[nodiscard]] Result<void> take_lock();
+  [[nodiscard]] Result<void> listen(NamedFds& kept);
+  [[nodiscard]] Result<void> open_loop();
+  void watch(int fd, std::uint64_t tag, bool also_writable = false);
+  void handle_event(std::uint64_t tag, std::uint32_t events);
+  void handle_signals();
+  UniqueFd lock_;  // of the runtime directory: one daemon a bus
+  std::uint64_t next_watchdog_ns_ = 0;
+};
+
+// CLOCK_MONOTONIC and CLOCK_REALTIME in nanoseconds.
+[[nodiscard]] std::uint64_t monotonic_ns();
+[[nodiscard]] std::uint64_t realtime_ns();
+
+// Names in the service manager's store: at most 8 characters.
+[[nodiscard]] std::string store_name(char kind, std::uint32_t record);
+[[nodiscard]] std::string life_store_name(std::uint32_t record, std::uint64_t epoch);
+// 122 random bits as a version 4 UUID.
+[[nodiscard]] LetterId random_id();
+
+// What an epoll event speaks of: the kind in the top byte, a number below.
+enum class EventKind : std::uint8_t {
+  kListener = 1,
+  kSocket,
+  kProcess,
+  kWorker,
+  kExporter,
+  kSignals
+};
+[[nodiscard]] constexpr std::uint64_t event_tag(EventKind kind, std::uint64_t number = 0) {
+  return static_cast<std::uint64_t>(kind) << 56 | number;
+}
+
+}  // namespace ackbus::daemon

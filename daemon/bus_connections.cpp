@@ -1,0 +1,398 @@
+// Who is there: accepting, reading, sending with back pressure, and learning that a process has
+// ended.
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <utility>
+
+#include "daemon/bus.hpp"
+#include "shm_layout/assert.hpp"
+
+namespace ackbus::daemon {
+
+using layout::ClientRole;
+using layout::ControlHeader;
+using layout::ControlType;
+
+namespace {
+
+constexpr int kAcceptsPerTurn = 64;
+constexpr int kPacketsPerTurn = 16;         // one flooding client costs a turn no more than this
+constexpr std::size_t kOutgoingMax = 4096;  // a client that never reads is dropped beyond it
+
+int open_pidfd(std::uint32_t pid) {
+  return static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0));
+}
+
+// The process a pidfd speaks of, as this process's namespace numbers it; 0 when it is no pidfd or
+// has ended.
+std::uint32_t pid_of(int pidfd) {
+  std::ifstream info("/proc/self/fdinfo/" + std::to_string(pidfd));
+  for (std::string line; std::getline(info, line);) {
+    if (line.rfind("Pid:", 0) == 0) {
+      const long pid = std::strtol(line.c_str() + 4, nullptr, 10);
+      return pid > 0 ? static_cast<std::uint32_t>(pid) : 0;
+    }
+  }
+  return 0;
+}
+
+std::vector<UniqueFd> take_descriptors(msghdr& header) {
+  std::vector<UniqueFd> descriptors;
+  for (cmsghdr* item = CMSG_FIRSTHDR(&header); item != nullptr; item = CMSG_NXTHDR(&header, item)) {
+    if (item->cmsg_level != SOL_SOCKET || item->cmsg_type != SCM_RIGHTS) {
+      continue;
+    }
+    const std::size_t count = (item->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < count; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(item) + i * sizeof(int), sizeof(int));
+      descriptors.emplace_back(fd);
+    }
+  }
+  return descriptors;
+}
+
+// 1: sent, 0: no room, -1: the peer is gone.
+int send_packet(int socket, const std::vector<std::byte>& bytes, const int* descriptors,
+                std::size_t count) {
+  iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * layout::kControlDescriptorsMax)>
+      control{};
+  if (count > 0) {
+    header.msg_control = control.data();
+    header.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+    cmsghdr* item = CMSG_FIRSTHDR(&header);
+    item->cmsg_level = SOL_SOCKET;
+    item->cmsg_type = SCM_RIGHTS;
+    item->cmsg_len = CMSG_LEN(sizeof(int) * count);
+    std::memcpy(CMSG_DATA(item), descriptors, sizeof(int) * count);
+  }
+  for (int tries = 0; tries < 8; ++tries) {
+    if (::sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
+      return 1;
+    }
+    if (errno != EINTR) {
+      break;
+    }
+  }
+  // Too many descriptors in flight (ETOOMANYREFS) passes when the peer reads.
+  return errno == EAGAIN || errno == ENOBUFS || errno == ETOOMANYREFS ? 0 : -1;
+}
+
+}  // namespace
+
+ControlHeader Packet::header() const {
+  ControlHeader copy{};
+  std::memcpy(&copy, bytes.data(), sizeof(copy));
+  return copy;
+}
+
+// ---- arriving ----
+
+void Bus::accept_connections() {
+  for (int accepted = 0; accepted < kAcceptsPerTurn; ++accepted) {
+    UniqueFd socket(::accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!socket.valid()) {
+      return;
+    }
+    if (connections.size() >= ledger.header().max_connections) {
+      log.state(LogLevel::kWarning, "connections", "full",
+                "too many connections: raise [limits] max_links, or end clients");
+      continue;  // Closing it tells the client.
+    }
+    ucred peer{};
+    socklen_t length = sizeof(peer);
+    if (::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
+      continue;
+    }
+    auto connection = std::make_unique<Connection>();
+    connection->number = ledger.header().next_connection++;
+    connection->socket = std::move(socket);
+    connection->pidfd = UniqueFd(open_pidfd(static_cast<std::uint32_t>(peer.pid)));
+    connection->uid = peer.uid;
+    connection->gid = peer.gid;
+    connection->pid = static_cast<std::uint32_t>(peer.pid);
+    connection->since_ns = monotonic_ns();
+    watch(connection->socket.get(), event_tag(EventKind::kSocket, connection->number));
+    connections.emplace(connection->number, std::move(connection));
+  }
+}
+
+Connection* Bus::find_connection(std::uint64_t number) {
+  const auto found = connections.find(number);
+  return found == connections.end() ? nullptr : found->second.get();
+}
+
+void Bus::read_connection(std::uint64_t number) {
+  std::vector<std::byte> buffer(layout::kControlBytesMax);
+  for (int packets = 0; packets < kPacketsPerTurn; ++packets) {
+    Connection* connection = find_connection(number);
+    if (connection == nullptr || connection->hung_up) {
+      return;
+    }
+    iovec part{buffer.data(), buffer.size()};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * 16)> control{};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.data();
+    header.msg_controllen = control.size();
+    const ssize_t received =
+        ::recvmsg(connection->socket.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (received < 0 && (errno == EAGAIN || errno == EINTR)) {
+      return;
+    }
+    Packet packet;
+    packet.descriptors = take_descriptors(header);
+    if (received <= 0) {
+      hang_up(*connection);
+      return;
+    }
+    packet.bytes.assign(buffer.begin(), buffer.begin() + received);
+    if (packet.bytes.size() < sizeof(ControlHeader)) {
+      refuse(*connection, layout::RefusedCode::kProtocol,
+             "a control message shorter than its header");
+      return;
+    }
+    const ControlHeader head = packet.header();
+    if (head.magic != layout::kControlMagic || head.bytes != packet.bytes.size()) {
+      refuse(*connection, layout::RefusedCode::kProtocol, "a malformed control message");
+      return;
+    }
+    if (head.version != layout::kControlVersion) {
+      refuse(*connection, layout::RefusedCode::kVersion,
+             "control protocol version " + std::to_string(head.version) + ", this daemon speaks " +
+                 std::to_string(layout::kControlVersion) + ": install the same release of both");
+      return;
+    }
+    handle(*connection, packet);
+  }
+}
+
+// ---- sending ----
+
+void Bus::send(Connection& connection, const void* message, std::size_t bytes,
+               std::vector<int> descriptors) {
+  ACKBUS_ASSERT(descriptors.size() <= layout::kControlDescriptorsMax);
+  if (connection.hung_up) {
+    return;
+  }
+  const auto* start = static_cast<const std::byte*>(message);
+  Connection::Outgoing outgoing{std::vector<std::byte>(start, start + bytes), {}};
+  if (connection.outgoing.empty()) {
+    const int sent = send_packet(connection.socket.get(), outgoing.bytes, descriptors.data(),
+                                 descriptors.size());
+    if (sent != 0) {
+      return;  // Sent, or gone: the hang-up is reported by epoll.
+    }
+    watch(connection.socket.get(), event_tag(EventKind::kSocket, connection.number), true);
+  }
+  if (connection.outgoing.size() >= kOutgoingMax) {
+    log.line(LogLevel::kWarning, "connections",
+             "dropped a client that does not read its control socket",
+             {{"pid", std::to_string(connection.pid)}, {"client", connection.client}});
+    hang_up(connection);
+    return;
+  }
+  for (const int fd : descriptors) {
+    outgoing.descriptors.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  }
+  connection.outgoing.push_back(std::move(outgoing));
+}
+
+void Bus::flush(Connection& connection) {
+  while (!connection.outgoing.empty()) {
+    const Connection::Outgoing& next = connection.outgoing.front();
+    std::vector<int> descriptors;
+    for (const UniqueFd& fd : next.descriptors) {
+      descriptors.push_back(fd.get());
+    }
+    const int sent =
+        send_packet(connection.socket.get(), next.bytes, descriptors.data(), descriptors.size());
+    if (sent == 0) {
+      return;
+    }
+    if (sent < 0) {
+      connection.outgoing.clear();
+      break;
+    }
+    connection.outgoing.pop_front();
+  }
+  watch(connection.socket.get(), event_tag(EventKind::kSocket, connection.number), false);
+}
+
+void Bus::refuse(Connection& connection, layout::RefusedCode code, const std::string& text,
+                 std::uint32_t request) {
+  layout::TextMessage message{};
+  message.header = layout::control_header<layout::TextMessage>(ControlType::kRefused, request);
+  message.code = static_cast<std::uint32_t>(code);
+  message.length = static_cast<std::uint32_t>(text.copy(message.text, sizeof(message.text)));
+  send(connection, message);
+  refused += 1;
+  if (request == 0) {  // Not the answer to a numbered request: the conversation is over.
+    hang_up(connection);
+  }
+  if (connection.role == ClientRole::kReserved) {
+    log.line(LogLevel::kInfo, "connections", "refused a client",
+             {{"pid", std::to_string(connection.pid)},
+              {"uid", std::to_string(connection.uid)},
+              {"why", text}});
+  }
+}
+
+void Bus::wake(std::uint64_t number) {
+  Connection* connection = find_connection(number);
+  if (connection == nullptr || connection->hung_up || !connection->outgoing.empty()) {
+    return;  // What is queued wakes it.
+  }
+  layout::LinkMessage message{};
+  message.header = layout::control_header<layout::LinkMessage>(ControlType::kWake);
+  std::vector<std::byte> bytes(sizeof(message));
+  std::memcpy(bytes.data(), &message, sizeof(message));
+  send_packet(connection->socket.get(), bytes, nullptr, 0);  // A full socket wakes it too.
+}
+
+// ---- leaving ----
+
+// Nobody may write where the next life reads: the process behind a hang-up has to end first.
+void Bus::end_process_of(Connection& connection) {
+  pollfd process{connection.pidfd.get(), POLLIN, 0};
+  if (::poll(&process, 1, 0) > 0) {
+    return;  // It has ended already.
+  }
+  connection.killed =
+      ::syscall(SYS_pidfd_send_signal, connection.pidfd.get(), SIGKILL, nullptr, 0) == 0;
+  log.line(LogLevel::kWarning, "consumers",
+           connection.killed
+               ? "consumer hung up; its process was killed"
+               : "consumer hung up and may not be killed: waiting for its process to end",
+           {{"queue", queues[connection.queue]->name}, {"pid", std::to_string(connection.pid)}});
+}
+
+// The socket is closed; what happens to links and lives waits for the process to end (design
+// section 4).
+void Bus::hang_up(Connection& connection) {
+  if (connection.hung_up) {
+    return;
+  }
+  connection.hung_up = true;
+  connection.outgoing.clear();
+  ::epoll_ctl(epoll.get(), EPOLL_CTL_DEL, connection.socket.get(), nullptr);
+  connection.socket.reset();
+  if (connection.role == ClientRole::kTool || connection.role == ClientRole::kReserved ||
+      connection.said_bye) {
+    ended_connections.push_back(connection.number);
+    return;
+  }
+  if (connection.role == ClientRole::kConsumer) {
+    Queue& queue = *queues[connection.queue];
+    if (queue.active == connection.number) {
+      queue.ending = true;
+      end_process_of(connection);
+    } else {
+      ended_connections.push_back(connection.number);  // It stood by: it owns nothing.
+      return;
+    }
+  }
+  watch(connection.pidfd.get(), event_tag(EventKind::kProcess, connection.number));
+}
+
+// Not at once: whoever noticed the hang-up may still hold the connection.
+void Bus::drop_gone() {
+  for (const std::uint64_t number : std::exchange(ended_connections, {})) {
+    process_ended(number);
+  }
+}
+
+void Bus::process_ended(std::uint64_t number) {
+  Connection* connection = find_connection(number);
+  if (connection == nullptr) {
+    return;
+  }
+  if (connection->role == ClientRole::kProducer) {
+    if (Link* link = find_link(connection->link); link != nullptr && link->connection == number) {
+      link->connection = 0;
+      ledger.link(link->record).connection = 0;
+      producer_lost(*link);
+    }
+  } else if (connection->role == ClientRole::kConsumer) {
+    Queue& queue = *queues[connection->queue];
+    if (queue.active == number) {
+      drop_connection(number);
+      consumer_ended(queue);
+      return;
+    }
+    std::erase(queue.standbys, number);
+    write_queue_row(queue);
+  }
+  drop_connection(number);
+}
+
+void Bus::drop_connection(std::uint64_t number) {
+  const auto found = connections.find(number);
+  if (found == connections.end()) {
+    return;
+  }
+  Connection& connection = *found->second;
+  if (connection.recorded) {
+    ledger.connection(connection.record).state = RecordState::kFree;
+    [[maybe_unused]] const auto socket_gone = store.remove(store_name('c', connection.record));
+    [[maybe_unused]] const auto process_gone = store.remove(store_name('p', connection.record));
+  }
+  connections.erase(found);
+}
+
+// Writes the connection into the books and into the manager's store, before its client is answered.
+void Bus::record_connection(Connection& connection) {
+  if (connection.recorded || connection.role == ClientRole::kTool) {
+    return;
+  }
+  for (std::uint32_t index = 0; index < ledger.header().max_connections; ++index) {
+    ConnectionRecord& record = ledger.connection(index);
+    if (record.state != RecordState::kFree) {
+      continue;
+    }
+    record.role = static_cast<std::uint32_t>(connection.role);
+    record.number = connection.number;
+    record.since_ns = connection.since_ns;
+    record.uid = connection.uid;
+    record.gid = connection.gid;
+    record.pid = connection.pid;
+    record.queue = connection.queue;
+    connection.client.copy(record.client, sizeof(record.client) - 1);
+    record.client[std::min(connection.client.size(), sizeof(record.client) - 1)] = 0;
+    record.state = RecordState::kUsed;
+    connection.record = index;
+    connection.recorded = true;
+    const int socket = connection.socket.get();
+    const int process = connection.pidfd.get();
+    [[maybe_unused]] const auto socket_kept = store.put(store_name('c', index), {&socket, 1});
+    [[maybe_unused]] const auto process_kept = store.put(store_name('p', index), {&process, 1});
+    return;
+  }
+}
+
+// A client names itself by its own pidfd, which works from other PID namespaces too; it must be the
+// process that the kernel says connected.
+static bool pidfd_matches(int pidfd, std::uint32_t pid) { return pid != 0 && pid_of(pidfd) == pid; }
+
+void adopt_pidfd(Connection& connection, Packet& packet) {
+  if (!packet.descriptors.empty() && pidfd_matches(packet.descriptors[0].get(), connection.pid)) {
+    connection.pidfd = std::move(packet.descriptors[0]);
+  }
+}
+
+}  // namespace ackbus::daemon

@@ -1,0 +1,258 @@
+// What clients ask on the control socket. Every message is checked for size and for whether this
+// client may send it now.
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "daemon/bus.hpp"
+#include "shm_layout/check.hpp"
+
+namespace ackbus::daemon {
+
+using layout::ClientRole;
+using layout::ControlType;
+using layout::RefusedCode;
+
+void adopt_pidfd(Connection& connection, Packet& packet);  // bus_connections.cpp
+
+namespace {
+
+template <typename Message>
+bool read_message(const Packet& packet, Message& message) {
+  if (packet.bytes.size() != sizeof(Message)) {
+    return false;
+  }
+  std::memcpy(&message, packet.bytes.data(), sizeof(Message));
+  return true;
+}
+
+std::string text_of(const char (&field)[layout::kNameBytesMax]) {
+  return std::string(field, ::strnlen(field, sizeof(field)));
+}
+
+std::vector<gid_t> groups_of(int socket, gid_t primary) {
+  std::vector<gid_t> groups(64);
+  socklen_t bytes = static_cast<socklen_t>(groups.size() * sizeof(gid_t));
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &bytes) != 0) {
+    bytes = 0;
+  }
+  groups.resize(bytes / sizeof(gid_t));
+  groups.push_back(primary);
+  return groups;
+}
+
+bool may_send(ClientRole role, ControlType type) {
+  switch (type) {
+    case ControlType::kMapped:
+      return role == ClientRole::kProducer || role == ClientRole::kConsumer;
+    case ControlType::kDrained:
+    case ControlType::kBye:
+      return role == ClientRole::kProducer;
+    case ControlType::kBell:
+    case ControlType::kCreateSegment:
+    case ControlType::kPublishSegment:
+      return role == ClientRole::kConsumer;
+    case ControlType::kOpenSegment:
+      return role != ClientRole::kReserved;
+    case ControlType::kQuery:
+      return role == ClientRole::kTool;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+void Bus::handle(Connection& connection, Packet& packet) {
+  const auto type = static_cast<ControlType>(packet.header().type);
+  if (type == ControlType::kHello) {
+    handle_hello(connection, packet);
+    return;
+  }
+  if (!may_send(connection.role, type)) {
+    refuse(connection, RefusedCode::kProtocol,
+           "control message " + std::to_string(packet.header().type) +
+               " is out of order for this client");
+    return;
+  }
+  if (type == ControlType::kQuery) {
+    answer_query(connection, packet);
+    return;
+  }
+  if (type == ControlType::kCreateSegment || type == ControlType::kPublishSegment ||
+      type == ControlType::kOpenSegment) {
+    layout::SegmentMessage message{};
+    if (!read_message(packet, message)) {
+      refuse(connection, RefusedCode::kProtocol, "a segment message of the wrong size",
+             packet.header().request);
+    } else if (type == ControlType::kCreateSegment) {
+      create_segment(connection, message);
+    } else if (type == ControlType::kPublishSegment) {
+      publish_segment(connection, message);
+    } else {
+      open_segment(connection, message);
+    }
+    return;
+  }
+  layout::LinkMessage message{};
+  if (!read_message(packet, message)) {
+    refuse(connection, RefusedCode::kProtocol, "a link message of the wrong size");
+    return;
+  }
+  Link* link = find_link(message.link);
+  if (link == nullptr) {
+    return;  // It ended meanwhile.
+  }
+  const bool owner = link->connection == connection.number;
+  const bool serves = connection.role == ClientRole::kConsumer && connection.queue == link->queue &&
+                      queues[link->queue]->active == connection.number;
+  if (type == ControlType::kMapped && owner && message.epoch == 0) {
+    submission_mapped(*link);
+  } else if (type == ControlType::kMapped && serves && message.epoch != 0) {
+    life_mapped(*link, message.epoch);
+  } else if (type == ControlType::kDrained && owner) {
+    life_drained(*link, message.epoch);
+  } else if (type == ControlType::kBell && serves) {
+    link->tracker->scan_soon();
+  } else if (type == ControlType::kBye && owner) {
+    connection.said_bye = true;
+    link->draining = true;
+    ledger.link(link->record).state = RecordState::kDraining;
+    end_link_if_final(*link);
+  }
+}
+
+void Bus::handle_hello(Connection& connection, Packet& packet) {
+  layout::HelloMessage hello{};
+  if (connection.role != ClientRole::kReserved) {
+    refuse(connection, RefusedCode::kProtocol, "a second hello on one connection");
+    return;
+  }
+  if (!read_message(packet, hello)) {
+    refuse(connection, RefusedCode::kProtocol,
+           "a hello of " + std::to_string(packet.bytes.size()) + " bytes, expected " +
+               std::to_string(sizeof(hello)) + ": install the same release of daemon and client");
+    return;
+  }
+  if (hello.layout_version != layout::kLayoutVersion ||
+      hello.fingerprint != layout::layout_fingerprint()) {
+    refuse(connection, RefusedCode::kVersion,
+           "client has layout version " + std::to_string(hello.layout_version) + " (" +
+               std::to_string(hello.fingerprint) + "), this daemon " +
+               std::to_string(layout::kLayoutVersion) + " (" +
+               std::to_string(layout::layout_fingerprint()) +
+               "): install the same release of both");
+    return;
+  }
+  adopt_pidfd(connection, packet);
+  if (connection.pidfd.get() < 0) {
+    refuse(connection, RefusedCode::kProtocol,
+           "no pidfd came with the hello and the process can't be opened: is it still running?");
+    return;
+  }
+  const auto role = static_cast<ClientRole>(hello.role);
+  connection.client = text_of(hello.client);
+  const std::string queue = text_of(hello.queue);
+  if (role == ClientRole::kTool) {
+    connection.role = role;
+    welcome(connection, hello.header.request);
+    return;
+  }
+  if (role != ClientRole::kProducer && role != ClientRole::kConsumer) {
+    refuse(connection, RefusedCode::kProtocol, "a hello with an unknown role");
+    return;
+  }
+  const Result<std::uint32_t> admitted = admit(connection, queue, role);
+  if (!admitted) {
+    refuse(connection,
+           admitted.error().code == ErrorCode::kPermission ? RefusedCode::kPermission
+                                                           : RefusedCode::kNoQueue,
+           admitted.error().text);
+    return;
+  }
+  connection.queue = admitted.value();
+  if (role == ClientRole::kProducer && hello.link != 0) {
+    connection.role = role;
+    resume_link(connection, hello);
+  } else if (role == ClientRole::kProducer) {
+    connection.role = role;
+    request_link(connection, hello);
+  } else {
+    connection.role = role;
+    consumer_arrived(connection, hello.slots != 0);
+  }
+}
+
+void Bus::welcome(Connection& connection, std::uint32_t request) {
+  const Result<UniqueFd> readable = reopen_read_only(bus_fd.get());
+  if (!readable) {
+    refuse(connection, RefusedCode::kMemory, readable.error().text);
+    return;
+  }
+  layout::WelcomeMessage message{};
+  message.header = layout::control_header<layout::WelcomeMessage>(ControlType::kWelcome, request);
+  message.layout_version = layout::kLayoutVersion;
+  message.fingerprint = layout::layout_fingerprint();
+  message.bus_bytes = layout::BusGeometry::bytes();
+  config().name.copy(message.bus, sizeof(message.bus) - 1);
+  send(connection, message, {readable.value().get()});
+}
+
+Result<std::uint32_t> Bus::admit(const Connection& connection, const std::string& name,
+                                 ClientRole role) {
+  if (!is_valid_name(name)) {
+    return Error{ErrorCode::kInvalid,
+                 "queue name '" + name + "' is not 1 to 31 of A-Z a-z 0-9 _ . -"};
+  }
+  const QueueConfig* configured = config().find_queue(name);
+  if (configured == nullptr && !config().any_queue) {
+    return Error{ErrorCode::kNotFound,
+                 "no queue '" + name + "' on bus '" + config().name +
+                     "': add a [[queue]] to the configuration, or set any_queue = true"};
+  }
+  static const AccessList kOwnerOnly;
+  const AccessList& access =
+      configured == nullptr
+          ? kOwnerOnly
+          : (role == ClientRole::kProducer ? configured->producers : configured->consumers);
+  const std::vector<gid_t> groups = groups_of(connection.socket.get(), connection.gid);
+  if (!access.allows(connection.uid, groups, ::geteuid())) {
+    return Error{ErrorCode::kPermission,
+                 "user " + std::to_string(connection.uid) + " may not " +
+                     (role == ClientRole::kProducer ? "send to" : "consume from") + " queue '" +
+                     name +
+                     "': list the user or a group of it under [[queue]] in the configuration"};
+  }
+  const std::uint32_t index = find_or_make_queue(name);
+  if (index >= layout::kQueuesMax) {
+    return Error{ErrorCode::kFull,
+                 "the bus has " + std::to_string(layout::kQueuesMax) + " queues already"};
+  }
+  return index;
+}
+
+std::uint32_t Bus::find_or_make_queue(const std::string& name) {
+  for (const auto& queue : queues) {
+    if (queue->name == name) {
+      queue->removed = false;
+      return queue->index;
+    }
+  }
+  const auto index = static_cast<std::uint32_t>(queues.size());
+  if (index >= layout::kQueuesMax) {
+    return index;
+  }
+  auto queue = std::make_unique<Queue>();
+  queue->index = index;
+  queue->name = name;
+  QueueRecord& record = ledger.queue(index);
+  record = QueueRecord{};
+  name.copy(record.name, sizeof(record.name) - 1);
+  record.state = RecordState::kUsed;
+  queues.push_back(std::move(queue));
+  write_queue_row(*queues.back());
+  return index;
+}
+
+}  // namespace ackbus::daemon

@@ -1,0 +1,148 @@
+// The store of dead letters: one directory, one file per letter, bounded as a whole and for each
+// user.
+//
+// Purpose: nothing that used up its retries is dropped without a record that can be looked at and
+// sent again. Data flow: the tracker decides a verdict, the worker thread writes the letter here,
+// and only then the verdict is announced; the `dead` commands list, read and purge. The index in
+// memory is rebuilt from the directory when the store is opened; what a crash left half-written is
+// found then, counted, and moved aside as *.bad. Threads: open() and every method that touches the
+// disk are for the worker thread; exists(), stats() and set_limits() are safe from any thread and
+// never wait for the disk.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "daemon/dead_letter.hpp"
+#include "daemon/result.hpp"
+#include "daemon/unique_fd.hpp"
+
+namespace ackbus::daemon {
+
+/// How much may be kept. The bytes are those of the files: 1024 and the stored payload for each
+/// letter.
+struct DeadLetterLimits {
+  std::uint64_t max_letters = 10'000;
+  std::uint64_t max_bytes = std::uint64_t{1} << 30;
+  std::uint64_t max_letters_per_uid = 5'000;
+  std::uint64_t max_bytes_per_uid = std::uint64_t{1} << 29;
+  std::uint64_t payload_limit_bytes = std::uint64_t{16} << 20;  // Longer: length and hash only.
+  bool operator==(const DeadLetterLimits&) const = default;
+};
+
+/// Which letters are meant; an empty filter means all. Conditions are joined by "and".
+struct DeadLetterFilter {
+  std::optional<LetterId> id;
+  std::optional<std::string> queue;
+  std::optional<std::uint32_t> kind_id;
+  std::optional<DeathReason> reason;
+  std::optional<std::uint32_t> sender_uid;
+  std::optional<std::uint64_t> older_than_realtime_ns;  // Exhausted before this instant.
+
+  [[nodiscard]] bool is_empty() const {
+    return !id && !queue && !kind_id && !reason && !sender_uid && !older_than_realtime_ns;
+  }
+};
+
+struct DeadLetterAmount {
+  std::uint64_t letters = 0;
+  std::uint64_t bytes = 0;
+  bool operator==(const DeadLetterAmount&) const = default;
+};
+
+struct DeadLetterStats {
+  DeadLetterAmount total;
+  std::map<std::uint32_t, DeadLetterAmount> by_uid;
+  std::map<DeathReason, std::uint64_t> letters_by_reason;
+  std::uint64_t damaged = 0;    // Letters found damaged and moved aside since the store was opened.
+  std::uint64_t leftovers = 0;  // Half-written files found when the store was opened.
+};
+
+struct StoredLetter {
+  Letter letter;
+  std::vector<std::byte> payload;  // Empty when letter.payload_stored is false.
+};
+
+class DeadLetters {
+ public:
+  /// Opens the store, makes the directory (mode 0700) when it is absent, and reads and checks every
+  /// letter in it. Errors name the directory and the remedy: it cannot be made, read or written;
+  /// others may write to it; another daemon uses it.
+  static Result<std::unique_ptr<DeadLetters>> open(const std::string& directory,
+                                                   const DeadLetterLimits& limits);
+
+  /// Keeps the letter; when it returns without an error the letter survives a power cut. The
+  /// payload is read once, here. `still_valid` (may be empty) is asked after that; false withdraws
+  /// the letter with kCancelled. A letter of the same id is replaced, so a new daemon may do again
+  /// what an old one had begun. kFull names directory, bytes and remedy.
+  Result<void> write(const Letter& letter, std::span<const std::byte> payload,
+                     const std::function<bool()>& still_valid = {});
+
+  /// Deletes one letter. False when there was none.
+  Result<bool> remove(const LetterId& id);
+
+  /// Notes in the letter that a Success came after the verdict. False when there is no such letter.
+  Result<bool> mark_late_success(const LetterId& id);
+
+  /// Any thread.
+  [[nodiscard]] bool exists(const LetterId& id) const;
+
+  /// The latest `limit` letters that match, newest first, without their payloads.
+  [[nodiscard]] std::vector<Letter> list(const DeadLetterFilter& filter, std::size_t limit);
+
+  /// One letter with its payload, checked. kNotFound or kCorrupt (then it was moved aside).
+  Result<StoredLetter> read(const LetterId& id);
+
+  /// Deletes what matches and says how much that was; with an empty filter also what had been moved
+  /// aside as *.bad. Stops at the first letter that cannot be deleted.
+  Result<DeadLetterAmount> purge(const DeadLetterFilter& filter);
+
+  /// Any thread.
+  [[nodiscard]] DeadLetterStats stats() const;
+
+  /// Any thread. What is kept beyond new limits stays; new letters are refused until there is room.
+  void set_limits(const DeadLetterLimits& limits);
+
+  [[nodiscard]] const std::string& directory() const { return directory_; }
+
+ private:
+  struct Entry {
+    std::uint64_t file_bytes = 0;
+    std::uint64_t exhausted_realtime_ns = 0;
+    std::uint32_t sender_uid = 0;
+    std::uint32_t kind_id = 0;
+    DeathReason reason = DeathReason::kReserved;
+    std::string queue;
+  };
+  using Index = std::map<LetterId, Entry>;
+
+  DeadLetters(std::string directory, UniqueFd directory_fd, const DeadLetterLimits& limits);
+  Result<void> scan();
+  Result<std::vector<std::string>> file_names() const;
+  Result<void> take_in(const std::string& name);
+  void move_aside(const std::string& name);
+  void note_damage(const LetterId& id, const Error& error);
+  void purge_moved_aside();
+  Result<void> check_room(const LetterId& id, std::uint32_t uid, std::uint64_t file_bytes) const;
+  void add_to_index(const Letter& letter, std::uint64_t file_bytes);
+  void drop_from_index(const LetterId& id);
+  static bool matches(const LetterId& id, const Entry& entry, const DeadLetterFilter& filter);
+  [[nodiscard]] std::vector<LetterId> matching(const DeadLetterFilter& filter) const;
+
+  const std::string directory_;
+  const UniqueFd directory_fd_;  // Also holds the lock that keeps a second daemon out.
+  mutable std::mutex mutex_;     // Protects what follows; never held during disk work.
+  DeadLetterLimits limits_;
+  Index index_;
+  DeadLetterStats stats_;
+};
+
+}  // namespace ackbus::daemon

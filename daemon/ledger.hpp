@@ -1,0 +1,122 @@
+// The daemon's private books, in a memfd that the service manager keeps while no daemon runs: who
+// is connected, which links and queues there are, and the totals of links and lives that have
+// ended, so that no figure goes back over a restart. Only the daemon maps it. Written by: the bus
+// thread. A record counts once its `state` says so, stored last; a daemon that dies before that
+// leaves a free record.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "daemon/result.hpp"
+#include "daemon/segment_map.hpp"
+#include "shm_layout/ack.hpp"
+#include "shm_layout/limits.hpp"
+#include "shm_layout/tracking.hpp"
+
+namespace ackbus::daemon {
+
+inline constexpr std::uint64_t kLedgerMagic = 0x3172656764656c21ULL;
+inline constexpr std::uint32_t kLedgerVersion = 1;
+
+enum class RecordState : std::uint32_t { kFree = 0, kUsed = 1, kDraining = 2 };
+
+// Sums of what ended links and lives had counted, by kind.
+struct EndedTotals {
+  std::uint64_t sent, success, partial_success, failed, exhausted, superseded, cancelled, closed,
+      posted;
+  std::uint64_t begun, redelivered, retrying, given_back, duplicates, stale, text_cut, skipped,
+      untracked;
+  std::uint64_t acked_success, acked_partial_success, acked_failed, latency_sum_ns;
+  std::uint64_t latency[layout::kLatencyBuckets];
+};
+
+// What the daemon itself counts, by kind.
+struct OwnTotals {
+  std::uint64_t retries_timeout, retries_given_back, retries_death;
+  std::uint64_t dead[layout::kVerdictReasonMax + 1];  // by VerdictReason
+  std::uint64_t late_success, redriven, letters_refused;
+};
+
+struct QueueRecord {
+  RecordState state;
+  std::uint32_t reserved;
+  char name[layout::kNameBytesMax];
+  std::uint64_t epoch;              // of the life in force
+  std::uint64_t active_connection;  // its number; 0 none
+  std::uint64_t state_bytes;        // of the published state segment; 0 none
+  std::uint64_t frames_bytes;
+};
+
+struct ConnectionRecord {
+  RecordState state;
+  std::uint32_t role;
+  std::uint64_t number;
+  std::uint64_t since_ns;
+  std::uint32_t uid, gid, pid, queue;
+  char client[layout::kNameBytesMax];
+};
+
+inline constexpr std::size_t kOldLivesMax =
+    4;  // ended lives whose acks the producer has not all taken
+
+struct LifeRecord {
+  std::uint64_t epoch;  // 0: none
+  std::uint64_t start;
+  std::uint64_t redelivery_start;
+  std::uint64_t mapped;  // 1: its consumer has mapped it, so the producer must hear of it
+};
+
+struct LinkRecord {
+  RecordState state;
+  std::uint32_t queue;
+  std::uint64_t number;
+  std::uint64_t token[2];
+  std::uint64_t connection;  // number; 0 while the producer is away
+  std::uint64_t slots, arena_bytes, first_sequence;
+  std::uint32_t uid, gid, pid, min_timeout_ms;
+  std::uint64_t mapped;  // 1: the producer has mapped its segment
+  std::uint64_t own;     // 1: the daemon is its producer (redrive)
+  LifeRecord life;       // the newest
+  LifeRecord old_lives[kOldLivesMax];
+  char client[layout::kNameBytesMax];
+};
+
+struct LedgerHeader {
+  std::uint64_t magic;
+  std::uint32_t version;
+  std::uint32_t max_links;
+  std::uint32_t max_connections;
+  std::uint32_t reserved;
+  std::uint64_t incarnation;  // counts the daemons of this bus
+  std::uint64_t next_link;    // numbers of links and connections are never used again
+  std::uint64_t next_connection;
+  char bus[layout::kNameBytesMax];
+};
+
+class Ledger {
+ public:
+  [[nodiscard]] static std::uint64_t bytes_for(std::uint32_t max_links,
+                                               std::uint32_t max_connections);
+  // A fresh one in `fd`, or the one an earlier daemon left there: kCorrupt when it is of another
+  // version or size.
+  [[nodiscard]] static Result<Ledger> create(int fd, std::uint32_t max_links,
+                                             std::uint32_t max_connections, const char* bus);
+  [[nodiscard]] static Result<Ledger> attach(int fd);
+
+  Ledger() = default;
+  [[nodiscard]] LedgerHeader& header() const {
+    return *reinterpret_cast<LedgerHeader*>(map_.base());
+  }
+  [[nodiscard]] EndedTotals& ended(std::uint32_t kind) const;
+  [[nodiscard]] OwnTotals& own(std::uint32_t kind) const;
+  [[nodiscard]] QueueRecord& queue(std::uint32_t index) const;
+  [[nodiscard]] LinkRecord& link(std::uint32_t index) const;
+  [[nodiscard]] ConnectionRecord& connection(std::uint32_t index) const;
+
+ private:
+  explicit Ledger(SegmentMap map) : map_(std::move(map)) {}
+  SegmentMap map_;
+};
+
+}  // namespace ackbus::daemon

@@ -1,0 +1,216 @@
+// Verdicts: Exhausting -> letter -> everything read again -> Verdict -> place, and the ways back
+// (design section 6, order of stores). A new daemon re-enters at whatever the entry says; each step
+// may be done twice.
+#include <algorithm>
+
+#include "daemon/tracker.hpp"
+#include "shm_layout/assert.hpp"
+
+namespace ackbus::daemon {
+
+using layout::AckCode;
+using layout::PendingCopyValue;
+using layout::PendingState;
+using layout::VerdictReason;
+
+namespace {
+
+// Outcome words carry the public outcome codes (ackbus/outcome.hpp): these end a message by the
+// verdict itself.
+constexpr std::uint8_t kOutcomeSuccess = 1;
+constexpr std::uint8_t kOutcomePartialSuccess = 2;
+constexpr std::uint8_t kOutcomeExhausted = 4;
+constexpr std::uint8_t kOutcomeClosed = 8;
+
+constexpr std::uint64_t kLetterPauseNs = 1'000'000'000;  // the store refused: try again then
+constexpr std::uint64_t kLateLookNs =
+    5'000'000;  // when to look whether the producer had taken an ack first
+
+bool ended_by_verdict(std::uint8_t outcome) {
+  return outcome == kOutcomeExhausted || outcome == kOutcomeClosed;
+}
+
+}  // namespace
+
+void LinkTracker::start_verdict(const SlotView& view, std::uint32_t slot, VerdictReason reason) {
+  mirrors_[slot].letter_written = false;
+  PendingCopyValue entry = view.entry;
+  entry.state = PendingState::kExhausting;
+  entry.reason = reason;
+  entry.epoch = epoch_;
+  store(slot, entry);
+  intervene();
+  if (const std::optional<SlotView> again = look(slot);
+      again && again->descriptor.number == entry.sequence) {
+    continue_verdict(*again, slot);
+  }
+}
+
+// max_wait: Exhausting, then begun and acked are read again; what was begun meanwhile is left to
+// run.
+void LinkTracker::end_undelivered(const SlotView& view, std::uint32_t slot, std::uint64_t now_ns) {
+  mirrors_[slot].letter_written = false;
+  PendingCopyValue entry = view.entry;
+  entry.state = PendingState::kExhausting;
+  entry.reason = VerdictReason::kUndelivered;
+  entry.epoch = epoch_;
+  store(slot, entry);
+  intervene();
+  const std::optional<SlotView> again = look(slot);
+  if (!again || again->descriptor.number != entry.sequence) {
+    return;
+  }
+  if (again->acked) {
+    examine_answered(*again, slot, now_ns);
+  } else if (again->begun.sequence == entry.sequence) {
+    withdraw_undelivered(*again, slot);
+    examine(slot, now_ns);
+  } else {
+    continue_verdict(*again, slot);
+  }
+}
+
+// Exhausting: write the letter, or, when the message was settled meanwhile, withdraw.
+void LinkTracker::continue_verdict(const SlotView& view, std::uint32_t slot) {
+  Mirror& mirror = mirrors_[slot];
+  if (mirror.letter_running) {
+    return;
+  }
+  const bool settled = layout::outcome_sequence(view.outcome) == view.descriptor.number &&
+                       !ended_by_verdict(layout::outcome_code(view.outcome));
+  const bool answered =
+      view.acked && layout::answer_code(view.answer.code_flags) != AckCode::kSkippedVerdict;
+  if (settled || answered) {
+    withdraw_verdict(view, slot);
+    return;
+  }
+  LetterDraft draft;
+  draft.slot = slot;
+  draft.descriptor = view.descriptor;
+  draft.reason = view.entry.reason;
+  draft.attempts = view.begun.sequence != 0 || view.entry.attempt > 1 ? view.entry.attempt : 0;
+  draft.deaths = view.entry.deaths;
+  draft.begun_ns = view.begun.begun_ns;
+  if (mirror.attempts_of == view.descriptor.number) {
+    draft.attempt_ns = mirror.attempt_ns;
+  }
+  mirror.letter_running = true;
+  letters_running_ += 1;
+  host_.write_letter(std::move(draft));
+}
+
+void LinkTracker::letter_done(std::uint32_t slot, std::uint64_t sequence, LetterResult result,
+                              std::uint64_t now_ns) {
+  Mirror& mirror = mirrors_[slot];
+  mirror.letter_running = false;
+  letters_running_ -= 1;
+  if (mirror.entry.sequence != sequence || mirror.entry.state != PendingState::kExhausting) {
+    return;
+  }
+  if (result == LetterResult::kFailed) {
+    host_.arm(slot,
+              now_ns + kLetterPauseNs);  // No verdict without a letter: the message stays pending.
+    return;
+  }
+  mirror.letter_written = result == LetterResult::kWritten;
+  const std::optional<SlotView> view = look(slot);
+  const bool ours = view && view->descriptor.number == sequence;
+  const bool settled = ours && layout::outcome_sequence(view->outcome) == sequence &&
+                       !ended_by_verdict(layout::outcome_code(view->outcome));
+  const bool answered = ours && view->acked &&
+                        layout::answer_code(view->answer.code_flags) != AckCode::kSkippedVerdict;
+  if (!ours || settled || answered || result == LetterResult::kSettled) {
+    SlotView gone = view.value_or(SlotView{});
+    withdraw_verdict(gone, slot);
+    return;
+  }
+  finish_verdict(slot, sequence);
+  host_.arm(slot, now_ns + kLateLookNs);
+}
+
+void LinkTracker::finish_verdict(std::uint32_t slot, std::uint64_t sequence) {
+  PendingCopyValue entry = mirrors_[slot].entry;
+  entry.state = PendingState::kVerdict;  // Keeps the epoch in which it went Exhausting.
+  store(slot, entry);
+  intervene();
+  announce(slot, sequence, entry.reason);
+  const std::optional<SlotView> view = look(slot);
+  host_.count_dead(view ? layout::kind_of(view->descriptor.kind_flags) : std::uint16_t{0},
+                   entry.reason);
+  if (view && view->descriptor.number == sequence) {
+    note_late(*view, slot);
+  }
+}
+
+// Answered while the verdict was being given: the letter goes first, then Final.
+void LinkTracker::withdraw_verdict(const SlotView& view, std::uint32_t slot) {
+  Mirror& mirror = mirrors_[slot];
+  if (view.descriptor.number == mirror.entry.sequence) {
+    host_.remove_letter(view.descriptor);
+  }
+  mirror.letter_written = false;
+  PendingCopyValue entry = mirror.entry;
+  entry.state = PendingState::kFinal;
+  store(slot, entry);
+  intervene();
+  host_.ring_producer();
+}
+
+// Undelivered, but begun before its life could read that: it runs on, as if nothing had been said.
+// When the life did read it, it answers Skipped{verdict}, and examine_answered() gives it again.
+void LinkTracker::withdraw_undelivered(const SlotView& view, std::uint32_t slot) {
+  host_.remove_letter(view.descriptor);
+  mirrors_[slot].letter_written = false;
+  PendingCopyValue entry = mirrors_[slot].entry;
+  entry.state = PendingState::kReserved;
+  entry.reason = VerdictReason::kReserved;
+  store(slot, entry);
+  intervene();
+}
+
+// The producer had taken the consumer's answer first: it is the outcome, and the letter says so.
+void LinkTracker::note_late(const SlotView& view, std::uint32_t slot) {
+  const std::uint64_t sequence = view.descriptor.number;
+  if (layout::outcome_sequence(view.outcome) != sequence || view.entry.sequence != sequence ||
+      view.entry.state != PendingState::kVerdict) {
+    return;
+  }
+  const std::uint8_t outcome = layout::outcome_code(view.outcome);
+  if (ended_by_verdict(outcome)) {
+    return;
+  }
+  if (outcome == kOutcomeSuccess || outcome == kOutcomePartialSuccess) {
+    host_.mark_late_success(view.descriptor);
+  } else {
+    host_.remove_letter(view.descriptor);
+  }
+  PendingCopyValue entry = view.entry;
+  entry.state = PendingState::kFinal;
+  store(slot, entry);
+  intervene();
+  host_.ring_producer();
+}
+
+// The consumer answered. Only three things are left: a verdict that was being given is withdrawn,
+// one that stands may be late, and a Skipped{verdict} whose verdict was withdrawn gets it after
+// all, letter and all.
+void LinkTracker::examine_answered(const SlotView& view, std::uint32_t slot, std::uint64_t now_ns) {
+  if (layout::answer_code(view.answer.code_flags) == AckCode::kSkippedVerdict) {
+    if (view.entry.state == PendingState::kExhausting) {
+      continue_verdict(view, slot);
+    } else if (view.entry.state != PendingState::kVerdict) {
+      start_verdict(view, slot, VerdictReason::kUndelivered);
+    }
+    return;
+  }
+  if (view.entry.state == PendingState::kExhausting) {
+    withdraw_verdict(view, slot);
+  } else if (view.entry.state == PendingState::kVerdict) {
+    note_late(view, slot);
+    if (layout::outcome_sequence(view.outcome) != view.descriptor.number) {
+      host_.arm(slot, now_ns + kLateLookNs);
+    }
+  }
+}
+
+}  // namespace ackbus::daemon

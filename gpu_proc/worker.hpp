@@ -1,0 +1,58 @@
+// The loop of ackbus-gpu: takes messages from the queue on this thread, copies each payload out of
+// the producer's memory, lets the engine answer, and acks when the work is complete. Segments for
+// state and frames come from the daemon.
+#pragma once
+
+#include <ackbus/consumer.hpp>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gpu_proc/backend.hpp"
+#include "gpu_proc/engine.hpp"
+#include "gpu_proc/segment_provider.hpp"
+
+namespace ackbus::gpu {
+
+// Exit statuses of ackbus-gpu, for the service manager: 75 asks to be started again, 69 asks not
+// to.
+inline constexpr int kExitRestart = 75;
+inline constexpr int kExitUnavailable = 69;
+
+class Worker final : public SegmentProvider {
+ public:
+  Worker(Consumer& consumer, Backend& backend) : consumer_(consumer), backend_(backend) {}
+
+  // Until `stop` is set or the queue is closed; gives the process's exit status. `serving` is
+  // called once, when this process is the active consumer.
+  int run(const volatile std::sig_atomic_t& stop, const std::function<void()>& serving);
+
+  // ---- SegmentProvider: the engine's, on the same thread ----
+  std::span<std::byte> create(SegmentRole role, std::size_t bytes) override;
+  void publish(SegmentRole role) override;
+  [[nodiscard]] std::string failure() const override { return failure_; }
+
+ private:
+  struct Slot {
+    std::optional<Segment> created;
+    std::optional<Segment> published;
+  };
+  void begin_life(std::uint64_t epoch);
+  int answer(const Delivery& delivery);
+  void send(const Delivery& delivery, const Reply& reply);
+  Slot& slot_of(SegmentRole role) { return slots_[role == SegmentRole::kState ? 0 : 1]; }
+
+  Consumer& consumer_;
+  Backend& backend_;
+  std::unique_ptr<Engine> engine_;
+  std::uint64_t epoch_ = 0;
+  std::vector<std::uint64_t> copy_;  // the payload at work, aligned to 8
+  Slot slots_[2];
+  std::string failure_;
+};
+
+}  // namespace ackbus::gpu

@@ -1,0 +1,317 @@
+// A consumer's conversation with the daemon: being activated, links that come and go, segments, and
+// a new daemon.
+#include <algorithm>
+
+#include "libclient/src/consumer_core.hpp"
+
+namespace ackbus {
+
+using layout::ControlType;
+
+namespace {
+
+constexpr std::uint64_t kReconnectPauseMinNs = 10'000'000;
+constexpr std::uint64_t kReconnectPauseMaxNs = 1'000'000'000;
+
+layout::SegmentRole role_of(SegmentKind kind) {
+  return kind == SegmentKind::kState ? layout::SegmentRole::kState : layout::SegmentRole::kFrames;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ConsumerCore>> ConsumerCore::connect(const ConsumerOptions& wished) {
+  if (wished.max_running == 0) {
+    return Error{ErrorCode::kInvalid,
+                 "ConsumerOptions::max_running is 0: at least one message must be allowed"};
+  }
+  auto core = std::make_unique<ConsumerCore>();
+  core->options = wished;
+  core->made_in_generation = fork_generation();
+  core->reconnect_pause_ns = kReconnectPauseMinNs;
+  Result<Waiter> waiter = Waiter::create();
+  if (!waiter) {
+    return waiter.error();
+  }
+  core->waiter = std::move(*waiter);
+  const auto patience = static_cast<std::uint64_t>(
+      std::clamp<std::int64_t>(wished.connect_timeout.count(), 1, 3'600'000));
+  if (const Result<void> greeted = core->say_hello(now_ns() + patience * 1'000'000); !greeted) {
+    return greeted.error();
+  }
+  return core;
+}
+
+Result<void> ConsumerCore::say_hello(std::uint64_t deadline_ns) {
+  register_membarrier();
+  layout::HelloMessage hello = make_hello(options, layout::ClientRole::kConsumer);
+  hello.slots = options.standby ? 1 : 0;  // A consumer has no slots: 1 says that it would stand by.
+  Result<Session> session = open_session(options, hello, deadline_ns);
+  if (!session) {
+    return session.error();
+  }
+  control = std::move(session->socket);
+  bus = std::move(session->bus);
+  runtime_dir = session->runtime_dir;
+  options.runtime_dir = runtime_dir;
+  waiter.add(control.fd());
+  kinds_moved = UINT64_MAX;
+  refresh_kinds();
+  // The daemon's next word says active or standing by.
+  for (;;) {
+    ControlPacket packet;
+    const ReceiveState state = control.receive(packet);
+    if (state == ReceiveState::kNothing) {
+      if (!control.wait_readable(deadline_ns)) {
+        return Error{ErrorCode::kTimeout, "the daemon did not say whether this consumer is active"};
+      }
+      continue;
+    }
+    if (state != ReceiveState::kPacket) {
+      return Error{ErrorCode::kDisconnected, "the daemon hung up while this consumer connected"};
+    }
+    if (packet.type() == ControlType::kRefused) {
+      return refused_error(packet);
+    }
+    handle_control(packet);
+    if (packet.type() == ControlType::kActivated || packet.type() == ControlType::kStandby) {
+      return {};
+    }
+  }
+}
+
+// ---- what the daemon says ----
+
+void ConsumerCore::read_control() {
+  refresh_kinds();
+  for (int packets = 0; packets < 1024 && control; ++packets) {
+    ControlPacket packet;
+    switch (control.receive(packet)) {
+      case ReceiveState::kPacket:
+        handle_control(packet);
+        break;
+      case ReceiveState::kNothing:
+        return;
+      case ReceiveState::kHungUp:
+      case ReceiveState::kMalformed:
+        lose_control();
+        return;
+    }
+  }
+}
+
+void ConsumerCore::handle_control(ControlPacket& packet) {
+  layout::LinkMessage message{};
+  switch (packet.type()) {
+    case ControlType::kActivated:
+      activate(packet);
+      break;
+    case ControlType::kAddLink:
+      add_link(packet);
+      break;
+    case ControlType::kRemoveLink:
+      if (packet.as(message)) {
+        remove_link(message.link);
+      }
+      break;
+    case ControlType::kRefused:
+      closed = true;
+      break;
+    case ControlType::kClosed:
+      closed = true;
+      break;
+    default:
+      break;  // kWake and kStandby: looking again is all they ask.
+  }
+}
+
+void ConsumerCore::activate(ControlPacket& packet) {
+  layout::ActivatedMessage message{};
+  if (!packet.as(message) || message.epoch <= epoch) {
+    return;  // The same life again, from a new daemon.
+  }
+  epoch = message.epoch;
+  if (message.state_bytes != 0 && !packet.descriptors.empty()) {
+    if (Result<Mapping> state =
+            Mapping::map(packet.descriptors[0].get(), message.state_bytes, false)) {
+      predecessor = std::move(*state);
+    }
+  }
+}
+
+void ConsumerCore::add_link(ControlPacket& packet) {
+  layout::LifeMessage life{};
+  if (!packet.as(life) || packet.descriptors.size() != 5 || life.epoch != epoch) {
+    return;
+  }
+  std::vector<UniqueFd> fds = std::move(packet.descriptors);
+  for (const auto& known : links) {
+    if (known && known->number == life.link) {  // Sent again by a new daemon, with new pipes.
+      waiter.remove(known->rung.get());
+      known->rung = std::move(fds[3]);
+      known->ring = std::move(fds[4]);
+      waiter.add(known->rung.get());
+      known->link->forget_rung();
+      ring(*known);
+      return;
+    }
+  }
+  auto ends = std::make_unique<LinkEnds>();
+  const layout::SubmissionGeometry geometry{life.slots, life.arena_bytes};
+  Result<Mapping> submission = Mapping::map(fds[0].get(), geometry.bytes(), false);
+  Result<Mapping> tracking = map_checked(fds[1].get(), layout::TrackingGeometry{life.slots}.bytes(),
+                                         false, layout::SegmentRole::kTracking, life.slots, 0);
+  Result<Mapping> ack = map_checked(fds[2].get(), layout::AckGeometry{life.slots}.bytes(), true,
+                                    layout::SegmentRole::kAck, life.slots, 0);
+  if (!submission || !tracking || !ack) {
+    return;  // The daemon hears no kMapped and reports the link as stalled.
+  }
+  ends->number = life.link;
+  ends->epoch = life.epoch;
+  ends->slots = life.slots;
+  ends->submission = std::move(*submission);
+  ends->tracking = std::move(*tracking);
+  ends->ack = std::move(*ack);
+  ends->rung = std::move(fds[3]);
+  ends->ring = std::move(fds[4]);
+  ends->link = std::make_unique<ConsumerLink>(
+      ConsumerLinkSetup{layout::SubmissionView(ends->submission.base(), geometry),
+                        layout::TrackingView(ends->tracking.base(), {life.slots}),
+                        layout::AckView(ends->ack.base(), layout::AckGeometry{life.slots}),
+                        life.main_start, life.redelivery_start, !register_membarrier()});
+  waiter.add(ends->rung.get());
+  layout::LinkMessage mapped{};
+  mapped.header = layout::control_header<layout::LinkMessage>(ControlType::kMapped);
+  mapped.link = life.link;
+  mapped.epoch = life.epoch;
+  control.send(mapped);
+  const auto hole = std::find(links.begin(), links.end(), nullptr);
+  if (hole != links.end()) {
+    *hole = std::move(ends);
+  } else {
+    links.push_back(std::move(ends));
+  }
+}
+
+void ConsumerCore::remove_link(std::uint64_t number) {
+  for (auto& ends : links) {
+    if (ends && ends->number == number) {
+      running -= ends->link->running_count();
+      if (running == 0) {
+        alone_runs = false;
+      }
+      figures.skipped += ends->link->skipped();
+      figures.duplicates += ends->link->duplicates();
+      waiter.remove(ends->rung.get());
+      ends.reset();
+    }
+  }
+}
+
+// The daemon is gone and nobody kept this socket: its memory is gone with it. Start over with the
+// next one.
+void ConsumerCore::lose_control() {
+  waiter.remove(control.fd());
+  control.close();
+  for (auto& ends : links) {
+    if (ends) {
+      remove_link(ends->number);
+    }
+  }
+  links.clear();
+  running = 0;
+  alone_runs = false;
+  epoch = 0;
+  reconnect_at_ns = now_ns() + kReconnectPauseMinNs;
+}
+
+void ConsumerCore::try_reconnect() {
+  const std::uint64_t now = now_ns();
+  if (control || closed || now < reconnect_at_ns) {
+    return;
+  }
+  reconnect_at_ns = now + reconnect_pause_ns;
+  reconnect_pause_ns = std::min(reconnect_pause_ns * 2, kReconnectPauseMaxNs);
+  if (say_hello(now + 1'000'000'000)) {
+    reconnect_pause_ns = kReconnectPauseMinNs;
+  } else {
+    control.close();
+  }
+}
+
+void ConsumerCore::refresh_kinds() {
+  const layout::BusView view(bus.base());
+  const std::uint64_t moved =
+      view.words().kinds_moved.load_acquire();  // [E20] acquire: brings the rows
+  if (moved == kinds_moved) {
+    return;
+  }
+  kinds_moved = moved;
+  supersedes = 0;
+  for (std::uint32_t kind = 1; kind < layout::kKindsMax; ++kind) {
+    if ((read_kind(view, kind).flags & layout::kKindSupersede) != 0) {
+      supersedes |= 1ULL << kind;
+    }
+  }
+}
+
+// ---- state and frames segments ----
+
+Result<Segment> ConsumerCore::create_segment(SegmentKind kind, std::uint64_t bytes,
+                                             std::uint64_t deadline_ns) {
+  layout::SegmentMessage message{};
+  message.header =
+      layout::control_header<layout::SegmentMessage>(ControlType::kCreateSegment, ++request);
+  message.role = static_cast<std::uint32_t>(role_of(kind));
+  message.bytes = bytes;
+  message.epoch = epoch;
+  if (!control.send(message)) {
+    return Error{ErrorCode::kDisconnected,
+                 "the daemon is away: a segment can't be made until it is back"};
+  }
+  for (;;) {
+    ControlPacket packet;
+    const ReceiveState state = control.receive(packet);
+    if (state == ReceiveState::kNothing) {
+      if (!control.wait_readable(deadline_ns)) {
+        return Error{ErrorCode::kTimeout, "the daemon did not make the segment in time"};
+      }
+      continue;
+    }
+    if (state != ReceiveState::kPacket) {
+      lose_control();
+      return Error{ErrorCode::kDisconnected, "the daemon hung up while a segment was being made"};
+    }
+    if (packet.header().request != request || request == 0) {
+      handle_control(packet);
+      continue;
+    }
+    layout::SegmentMessage made{};
+    if (packet.type() != ControlType::kSegment || !packet.as(made)) {
+      return refused_error(packet);
+    }
+    if (packet.descriptors.size() != 1 || made.bytes < bytes) {
+      return Error{ErrorCode::kProtocol, "the daemon made another segment than was asked for"};
+    }
+    Result<Mapping> mapping = Mapping::map(packet.descriptors[0].get(), made.bytes, true);
+    if (!mapping) {
+      return mapping.error();
+    }
+    auto kept = std::make_shared<Mapping>(std::move(*mapping));
+    const std::span<std::byte> span = kept->span();
+    return Segment(std::shared_ptr<void>(std::move(kept)), span);
+  }
+}
+
+Result<void> ConsumerCore::publish_segment(SegmentKind kind, std::uint64_t /*deadline_ns*/) {
+  layout::SegmentMessage message{};
+  message.header = layout::control_header<layout::SegmentMessage>(ControlType::kPublishSegment);
+  message.role = static_cast<std::uint32_t>(role_of(kind));
+  message.epoch = epoch;
+  if (!control.send(message)) {
+    return Error{ErrorCode::kDisconnected,
+                 "the daemon is away: the segment is published when it is back"};
+  }
+  return {};
+}
+
+}  // namespace ackbus

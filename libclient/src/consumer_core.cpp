@@ -1,0 +1,245 @@
+#include "libclient/src/consumer_core.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "shm_layout/assert.hpp"
+
+namespace ackbus {
+
+using layout::ControlType;
+
+namespace {
+
+// The control socket is looked at once in so many takes: a new link waits no longer than that.
+constexpr std::uint32_t kTakesPerControlLook = 128;
+// A link that only skips (duplicates, verdicts) gives way to the next one after so many.
+constexpr int kSkipsPerTurn = 64;
+
+layout::AckCode code_of(AckStatus status) {
+  switch (status) {
+    case AckStatus::kPartialSuccess:
+      return layout::AckCode::kPartialSuccess;
+    case AckStatus::kFailed:
+      return layout::AckCode::kFailed;
+    case AckStatus::kSuccess:
+      break;
+  }
+  return layout::AckCode::kSuccess;
+}
+
+Error not_running(const Delivery& delivery) {
+  return {ErrorCode::kNotFound,
+          "message " + std::to_string(delivery.sequence) + " of link " +
+              std::to_string(delivery.link) +
+              " is not running here: it was answered before, or its link is gone"};
+}
+
+}  // namespace
+
+// ---- take ----
+
+Result<std::optional<Delivery>> ConsumerCore::take(std::uint64_t deadline_ns,
+                                                   std::unique_lock<std::mutex>& lock) {
+  const std::uint64_t started = now_ns();
+  const std::uint64_t spin_ns = options.wait == WaitMode::kAdaptive ? options.spin_us * 1000ULL : 0;
+  std::uint64_t now = started;
+  for (std::uint32_t round = 0;; ++round) {
+    if (takes_since_control++ >= kTakesPerControlLook || links.empty()) {
+      takes_since_control = 0;
+      read_control();
+    }
+    if (closed) {
+      return Error{ErrorCode::kClosed,
+                   "queue '" + options.queue + "' was removed or the bus was shut down"};
+    }
+    Delivery delivery;
+    if (running < options.max_running && take_one(now, delivery)) {
+      return std::optional<Delivery>(std::move(delivery));
+    }
+    pause_briefly();
+    now = now_ns();
+    if (now >= deadline_ns) {
+      return std::optional<Delivery>();
+    }
+    if (!control) {
+      try_reconnect();
+    }
+    const bool sleepy = options.wait == WaitMode::kBlock ||
+                        (options.wait == WaitMode::kAdaptive && now - started > spin_ns);
+    if (sleepy && !arm_and_look()) {
+      const std::uint64_t until = control ? deadline_ns : std::min(deadline_ns, reconnect_at_ns);
+      if (lock.owns_lock()) {
+        lock.unlock();
+        waiter.wait(until);
+        lock.lock();
+      } else {
+        waiter.wait(until);
+      }
+      now = now_ns();
+      takes_since_control = kTakesPerControlLook;
+    }
+  }
+}
+
+// One turn over the links, starting behind the one served last, so that none starves.
+bool ConsumerCore::take_one(std::uint64_t now, Delivery& delivery) {
+  if (epoch == 0 || alone_runs || (wants_alone && running > 0)) {
+    return false;
+  }
+  wants_alone = false;
+  const auto count = static_cast<std::uint32_t>(links.size());
+  for (std::uint32_t turn = 0; turn < count; ++turn) {
+    const std::uint32_t index = (next_link + turn) % count;
+    LinkEnds* ends = links[index].get();
+    if (ends == nullptr) {
+      continue;
+    }
+    for (int skips = 0; skips < kSkipsPerTurn; ++skips) {
+      Begun begun;
+      const NextResult result = ends->link->next(now, running == 0, supersedes, begun);
+      if (result == NextResult::kSkipped) {
+        ring(*ends);
+        continue;
+      }
+      if (result == NextResult::kWantsAlone) {  // Nothing else is begun until it had its turn.
+        wants_alone = true;
+        next_link = index;
+        return false;
+      }
+      if (result == NextResult::kBegun) {
+        next_link = index + 1;
+        running += 1;
+        alone_runs = begun.alone;
+        figures.begun += 1;
+        begun_to_delivery(*ends, index, begun, delivery);
+        return true;
+      }
+      break;
+    }
+  }
+  return false;
+}
+
+void ConsumerCore::begun_to_delivery(LinkEnds& ends, std::uint32_t index, const Begun& begun,
+                                     Delivery& delivery) const {
+  delivery.link = ends.number;
+  delivery.sequence = begun.sequence;
+  delivery.slot = begun.slot;
+  delivery.attempt = begun.attempt;
+  delivery.kind = static_cast<Kind>(begun.kind);
+  delivery.tracked = begun.tracked;
+  delivery.may_have_run = begun.may_have_run;
+  delivery.key = begun.key;
+  delivery.sent_ns = begun.sent_ns;
+  delivery.payload = begun.payload;
+  delivery.link_index = index;
+}
+
+// ---- answer ----
+
+ConsumerCore::LinkEnds* ConsumerCore::find(const Delivery& delivery) {
+  if (delivery.link_index >= links.size()) {
+    return nullptr;
+  }
+  LinkEnds* ends = links[delivery.link_index].get();
+  return ends != nullptr && ends->number == delivery.link ? ends : nullptr;
+}
+
+void ConsumerCore::finished(LinkEnds& ends) {
+  running -= 1;
+  if (running == 0) {
+    alone_runs = false;
+  }
+  ring(ends);
+}
+
+Result<void> ConsumerCore::ack(const Delivery& delivery, const Answer& answer) {
+  LinkEnds* ends = find(delivery);
+  if (ends == nullptr || !ends->link->ack(delivery.slot, delivery.sequence, code_of(answer.status),
+                                          answer.text, answer.metadata, now_ns())) {
+    return not_running(delivery);
+  }
+  figures.acked += 1;
+  finished(*ends);
+  return {};
+}
+
+Result<void> ConsumerCore::nack(const Delivery& delivery, std::chrono::milliseconds delay) {
+  LinkEnds* ends = find(delivery);
+  const auto delay_ms =
+      static_cast<std::uint32_t>(std::clamp<std::int64_t>(delay.count(), 0, 24LL * 3600 * 1000));
+  if (ends == nullptr ||
+      !ends->link->give_back(delivery.slot, delivery.sequence, delay_ms, now_ns())) {
+    return not_running(delivery);
+  }
+  figures.given_back += 1;
+  finished(*ends);
+  layout::LinkMessage bell{};
+  bell.header = layout::control_header<layout::LinkMessage>(ControlType::kBell);
+  bell.link = delivery.link;
+  bell.epoch = epoch;
+  control.send(bell);  // Only a bell: the mark in the record is what counts.
+  return {};
+}
+
+Result<void> ConsumerCore::progress(const Delivery& delivery, std::uint32_t retries) {
+  LinkEnds* ends = find(delivery);
+  if (ends == nullptr ||
+      !ends->link->progress(delivery.slot, delivery.sequence, retries, now_ns())) {
+    return not_running(delivery);
+  }
+  return {};
+}
+
+void ConsumerCore::ring(LinkEnds& ends) {
+  if (ends.link->must_ring()) {
+    Waiter::ring(ends.ring.get());
+  }
+}
+
+// ---- sleep ----
+
+bool ConsumerCore::arm_and_look() {
+  for (const auto& ends : links) {
+    if (ends) {
+      Waiter::drain(ends->rung.get());
+    }
+  }
+  waiter.lower();
+  read_control();
+  sleep_generation += 1;
+  for (const auto& ends : links) {
+    if (ends) {
+      ends->link->arm(sleep_generation);
+    }
+  }
+  layout::fence_full();  // [F2] armed before the last look; pairs with the writers' fence before
+                         // they read `sleeping`
+  if (running >= options.max_running || alone_runs || wants_alone || epoch == 0) {
+    return false;  // Nothing could be taken anyway; an answer or a control message comes first.
+  }
+  return std::any_of(links.begin(), links.end(),
+                     [](const auto& ends) { return ends && ends->link->has_work(); });
+}
+
+void ConsumerCore::settle_fd() {
+  if (exposed && arm_and_look()) {
+    waiter.raise();
+  }
+}
+
+ConsumerStatistics ConsumerCore::statistics() const {
+  ConsumerStatistics sum = figures;
+  sum.epoch = epoch;
+  for (const auto& ends : links) {
+    if (ends) {
+      sum.links += 1;
+      sum.skipped += ends->link->skipped();
+      sum.duplicates += ends->link->duplicates();
+    }
+  }
+  return sum;
+}
+
+}  // namespace ackbus

@@ -1,0 +1,93 @@
+// A consumer's connection: sockets, pipes, mappings and time around a ConsumerLink per link. Runs
+// on the application's threads only. Links come and go by control messages; the hot path touches
+// none of that.
+#pragma once
+
+#include <ackbus/consumer.hpp>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "libclient/src/clock.hpp"
+#include "libclient/src/consumer_link.hpp"
+#include "libclient/src/session.hpp"
+#include "libclient/src/waiter.hpp"
+
+namespace ackbus {
+
+struct ConsumerCore {
+  static Result<std::unique_ptr<ConsumerCore>> connect(const ConsumerOptions& options);
+
+  Result<std::optional<Delivery>> take(std::uint64_t deadline_ns,
+                                       std::unique_lock<std::mutex>& lock);
+  Result<void> ack(const Delivery& delivery, const Answer& answer);
+  Result<void> nack(const Delivery& delivery, std::chrono::milliseconds delay);
+  Result<void> progress(const Delivery& delivery, std::uint32_t retries);
+  Result<Segment> create_segment(SegmentKind kind, std::uint64_t bytes, std::uint64_t deadline_ns);
+  Result<void> publish_segment(SegmentKind kind, std::uint64_t deadline_ns);
+  void settle_fd();
+
+  [[nodiscard]] bool forked() const { return fork_generation() != made_in_generation; }
+  [[nodiscard]] ConsumerStatistics statistics() const;
+
+  struct LinkEnds {
+    std::uint64_t number = 0;
+    std::uint64_t epoch = 0;
+    std::uint64_t slots = 0;
+    Mapping submission;
+    Mapping tracking;
+    Mapping ack;
+    UniqueFd rung;  // from the producer
+    UniqueFd ring;  // towards the producer
+    std::unique_ptr<ConsumerLink> link;
+  };
+
+  [[nodiscard]] LinkEnds* find(const Delivery& delivery);
+
+  ConsumerOptions options;
+  std::string runtime_dir;
+  ControlSocket control;
+  Mapping bus;
+  Waiter waiter;
+  std::vector<std::unique_ptr<LinkEnds>>
+      links;                // null where one was removed; the index is Delivery::link_index
+  std::uint64_t epoch = 0;  // 0: standing by
+  std::uint64_t made_in_generation = 0;
+  std::uint64_t supersedes = 0;  // a bit per kind
+  std::uint64_t kinds_moved = UINT64_MAX;
+  std::uint64_t sleep_generation = 0;
+  std::uint64_t reconnect_at_ns = 0;
+  std::uint64_t reconnect_pause_ns = 0;
+  std::uint32_t running = 0;
+  std::uint32_t next_link = 0;
+  std::uint32_t takes_since_control = 0;
+  std::uint32_t request = 0;
+  Mapping predecessor;
+  ConsumerStatistics figures;
+  bool alone_runs = false;   // a message that must run alone is running
+  bool wants_alone = false;  // one waits for the others to end
+  bool exposed = false;
+  bool closed = false;
+  std::mutex mutex;
+
+ private:
+  Result<void> say_hello(std::uint64_t deadline_ns);
+  void read_control();
+  void handle_control(ControlPacket& packet);
+  void activate(ControlPacket& packet);
+  void add_link(ControlPacket& packet);
+  void remove_link(std::uint64_t number);
+  void lose_control();
+  void try_reconnect();
+  void refresh_kinds();
+  bool take_one(std::uint64_t now, Delivery& delivery);
+  void ring(LinkEnds& ends);
+  bool arm_and_look();
+  void begun_to_delivery(LinkEnds& ends, std::uint32_t index, const Begun& begun,
+                         Delivery& delivery) const;
+  void finished(LinkEnds& ends);
+};
+
+}  // namespace ackbus

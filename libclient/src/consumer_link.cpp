@@ -1,0 +1,290 @@
+#include "libclient/src/consumer_link.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "libclient/src/ack_text.hpp"
+#include "shm_layout/assert.hpp"
+
+namespace ackbus {
+
+using layout::AckCode;
+using layout::PendingState;
+
+ConsumerLink::ConsumerLink(const ConsumerLinkSetup& setup)
+    : submission_(setup.submission),
+      tracking_(setup.tracking),
+      ack_(setup.ack),
+      slots_(setup.submission.slots()),
+      inlined_(setup.submission.slots()),
+      next_main_(setup.main_start),
+      next_redelivery_(setup.redelivery_start),
+      interventions_(
+          UINT64_MAX),  // so that the first look reads every entry that an earlier life left
+      fence_after_begin_(setup.fence_after_begin) {}
+
+NextResult ConsumerLink::next(std::uint64_t now_ns, bool idle, std::uint64_t supersedes,
+                              Begun& begun) {
+  supersedes_seen_ = supersedes;
+  follow_interventions(now_ns);
+  const NextResult redelivered = next_redelivery(now_ns, idle, supersedes, begun);
+  return redelivered == NextResult::kNothing ? next_main(now_ns, supersedes, begun) : redelivered;
+}
+
+bool ConsumerLink::has_work() const {
+  // relaxed because the sleeper's full fence stands before this look
+  if (tracking_.words().interventions.load_relaxed() != interventions_ ||
+      tracking_.redelivery(next_redelivery_).number.load_relaxed() == next_redelivery_) {
+    return true;
+  }
+  return submission_.place(next_main_).number.load_relaxed() == next_main_;
+}
+
+// ---- observe ----
+
+NextResult ConsumerLink::next_redelivery(std::uint64_t now_ns, bool idle, std::uint64_t supersedes,
+                                         Begun& begun) {
+  layout::RedeliveryCopy copy;
+  if (!layout::redelivery_read(tracking_.redelivery(next_redelivery_), next_redelivery_, copy)) {
+    return NextResult::kNothing;
+  }
+  Candidate candidate;
+  candidate.sequence = copy.sequence;
+  candidate.slot = copy.slot;
+  candidate.attempt = copy.attempt;
+  candidate.may_have_run = copy.attempt > 1 || (copy.flags & layout::kRedeliverMayHaveRun) != 0;
+  candidate.alone = (copy.flags & layout::kRedeliverAlone) != 0;
+  candidate.redelivered = true;
+  candidate.check_cancel = true;
+  const bool known = copy.slot < slots_.size() && load_descriptor(candidate);
+  const bool runs_here = known && slots_[copy.slot].running == copy.sequence;
+  if (known && !runs_here) {
+    if (key_busy(candidate, supersedes)) {
+      return NextResult::kNothing;
+    }
+    if (candidate.alone && !idle && slots_[copy.slot].finished < copy.sequence) {
+      return NextResult::kWantsAlone;
+    }
+  }
+  next_redelivery_ += 1;
+  ack_.words().redelivery_cursor.store_release(
+      next_redelivery_);  // [E13] release: the daemon may rewrite the place
+  if (!known) {
+    add(ack_.counters(0).stale);
+    return NextResult::kSkipped;  // The slot holds something else by now.
+  }
+  return begin(candidate, supersedes, now_ns, begun);
+}
+
+NextResult ConsumerLink::next_main(std::uint64_t now_ns, std::uint64_t supersedes, Begun& begun) {
+  layout::PlaceCopy copy;
+  const layout::Place& place = submission_.place(next_main_);
+  if (!layout::place_read(place, next_main_, copy)) {
+    // relaxed because a number beyond the expected one is a violation whatever else it says
+    if (place.number.load_relaxed() > next_main_ && !violated_) {
+      violated_ = true;
+      ack_.words().violation.store_release(1);  // [E12] with the cursor: the daemon closes the link
+    }
+    return NextResult::kNothing;
+  }
+  Candidate candidate;
+  candidate.sequence = copy.number;
+  candidate.slot = copy.slot;
+  candidate.sent_ns = copy.sent_ns;
+  candidate.length = copy.length;
+  candidate.kind = layout::kind_of(copy.kind_flags);
+  candidate.flags = layout::flags_of(copy.kind_flags);
+  const bool plain = (candidate.flags & (layout::kFlagAfter | layout::kFlagKeyed)) == 0 &&
+                     (candidate.flags & layout::kFlagInline) != 0;
+  bool sound =
+      copy.slot < slots_.size() && candidate.kind != 0 && candidate.kind < layout::kKindsMax;
+  if (sound && !plain) {
+    sound = load_descriptor(candidate);
+    if (sound && (key_busy(candidate, supersedes) || held(candidate))) {
+      return NextResult::kNothing;
+    }
+  }
+  if (sound && (candidate.flags & layout::kFlagInline) != 0) {
+    for (std::size_t i = 0; i < layout::kInlineWords && i * 8 < copy.length; ++i) {
+      // relaxed because the place's number brought the words, and nobody else's data are at stake
+      inlined_[copy.slot][i] = place.inline_words[i].load_relaxed();
+    }
+  }
+  next_main_ += 1;
+  ack_.words().cursor.store_release(
+      next_main_);  // [E12] release: read before acted on; pairs with the daemon's scan
+  if (!sound) {
+    add(ack_.words().rejected);
+    return NextResult::kSkipped;
+  }
+  const std::uint64_t cancels =
+      submission_.words().cancels.load_acquire();  // [E17] acquire: brings the wishes
+  if (cancels != cancels_) {
+    cancels_ = cancels;
+    cancel_check_until_ = candidate.sequence + slots_.size();
+  }
+  candidate.check_cancel = candidate.sequence < cancel_check_until_;
+  return begin(candidate, supersedes, now_ns, begun);
+}
+
+bool ConsumerLink::load_descriptor(Candidate& candidate) const {
+  layout::DescriptorCopy copy;
+  if (!layout::descriptor_read(submission_.descriptor(candidate.slot), candidate.sequence, copy)) {
+    return false;
+  }
+  candidate.kind = layout::kind_of(copy.kind_flags);
+  candidate.flags = layout::flags_of(copy.kind_flags);
+  candidate.sent_ns = copy.sent_ns;
+  candidate.length = copy.length;
+  candidate.offset = copy.offset;
+  candidate.key = copy.key;
+  return candidate.kind != 0 && candidate.kind < layout::kKindsMax;
+}
+
+// `after`: holds the main ring until the earlier sequence is final and no longer runs here. A
+// message that has its own verdict is not held; one that names itself or a later one is not either.
+bool ConsumerLink::held(const Candidate& candidate) const {
+  layout::DescriptorCopy copy;
+  if ((candidate.flags & layout::kFlagAfter) == 0 ||
+      !layout::descriptor_read(submission_.descriptor(candidate.slot), candidate.sequence, copy)) {
+    return false;
+  }
+  const std::uint32_t slot = copy.retries_after_slot & 0xffffU;
+  if (copy.after == 0 || copy.after >= candidate.sequence || slot >= slots_.size()) {
+    return false;
+  }
+  const Slot& earlier = slots_[slot];
+  if (earlier.running == copy.after) {
+    return true;
+  }
+  const layout::PendingCopyValue own = layout::pending_read(tracking_.entry(candidate.slot));
+  if (own.sequence == candidate.sequence && own.state == PendingState::kVerdict) {
+    return false;
+  }
+  if (earlier.finished >= copy.after) {
+    return false;
+  }
+  const layout::PendingCopyValue entry = layout::pending_read(tracking_.entry(slot));
+  if (entry.sequence == copy.after &&
+      (entry.state == PendingState::kVerdict || entry.state == PendingState::kFinal)) {
+    return false;
+  }
+  const std::uint64_t number =
+      submission_.descriptor(slot).number.load_acquire();  // [E2] a later one in its slot
+  return number <= copy.after;
+}
+
+bool ConsumerLink::key_busy(const Candidate& candidate, std::uint64_t supersedes) const {
+  if (candidate.key == 0 || (supersedes >> candidate.kind & 1U) == 0 || running_count_ == 0) {
+    return false;
+  }
+  return std::any_of(slots_.begin(), slots_.end(), [&](const Slot& slot) {
+    return slot.running != 0 && slot.running != candidate.sequence && slot.kind == candidate.kind &&
+           slot.key == candidate.key;
+  });
+}
+
+// ---- begin ----
+
+NextResult ConsumerLink::begin(const Candidate& candidate, std::uint64_t supersedes,
+                               std::uint64_t now_ns, Begun& begun) {
+  Slot& mine = slots_[candidate.slot];
+  layout::AckRecord& record = ack_.record(candidate.slot);
+  layout::ConsumerCounters& counters = ack_.counters(candidate.kind);
+  if (mine.finished >= candidate.sequence) {
+    duplicates_ += 1;
+    add(counters.duplicates);
+    return NextResult::kSkipped;
+  }
+  if (mine.running != 0) {
+    if (mine.running == candidate.sequence && candidate.attempt > mine.attempt) {
+      mine.attempt = candidate.attempt;
+      layout::raised_publish(record, {candidate.sequence, now_ns, candidate.attempt});
+    }
+    duplicates_ += 1;
+    add(counters.duplicates);
+    return NextResult::kSkipped;
+  }
+  if (mine.given_back == candidate.sequence && candidate.attempt <= mine.given_back_attempt) {
+    add(counters.stale);
+    return NextResult::kSkipped;
+  }
+  const bool may_have_run = candidate.may_have_run || mine.given_back == candidate.sequence;
+  if (candidate.check_cancel && cancel_wished(candidate.slot, candidate.sequence)) {
+    skip(candidate,
+         may_have_run ? AckCode::kSkippedCancelledMayHaveRun : AckCode::kSkippedCancelled, now_ns);
+    return NextResult::kSkipped;
+  }
+  if (candidate.redelivered && (supersedes >> candidate.kind & 1U) != 0 && superseded(candidate)) {
+    skip(candidate, AckCode::kSkippedSuperseded, now_ns);
+    return NextResult::kSkipped;
+  }
+  layout::begun_publish(record, {candidate.sequence, now_ns, candidate.attempt});
+  if (fence_after_begin_) {
+    layout::fence_full();  // [F1] begun before the look at interventions, where the daemon's
+                           // membarrier can't help
+  }
+  follow_interventions(now_ns);
+  if (mine.finished >= candidate.sequence) {
+    return NextResult::kSkipped;  // Given back before, and its verdict was answered just now.
+  }
+  if (mine.ended == candidate.sequence) {
+    skip(candidate, AckCode::kSkippedVerdict, now_ns);
+    return NextResult::kSkipped;
+  }
+  begun = Begun{};
+  begun.sequence = candidate.sequence;
+  begun.sent_ns = candidate.sent_ns;
+  begun.length = candidate.length;
+  begun.key = candidate.key;
+  begun.slot = candidate.slot;
+  begun.attempt = candidate.attempt;
+  begun.kind = candidate.kind;
+  begun.tracked = (candidate.flags & layout::kFlagTracked) != 0;
+  begun.may_have_run = may_have_run;
+  begun.alone = candidate.alone;
+  mine.running = candidate.sequence;
+  mine.attempt = candidate.attempt;
+  mine.kind = candidate.kind;
+  mine.key = candidate.key;
+  mine.sent_ns = candidate.sent_ns;
+  mine.tracked = begun.tracked;
+  mine.may_have_run = may_have_run;
+  running_count_ += 1;
+  add(counters.begun);
+  if (candidate.attempt > 1) {
+    add(counters.redelivered);
+  }
+  if (!locate_payload(candidate, begun)) {
+    add(ack_.words().rejected);
+    ack(candidate.slot, candidate.sequence, AckCode::kFailed,
+        "the payload lies outside the link's arena", {}, now_ns);
+    return NextResult::kSkipped;
+  }
+  return NextResult::kBegun;
+}
+
+bool ConsumerLink::locate_payload(const Candidate& candidate, Begun& begun) {
+  if ((candidate.flags & layout::kFlagInline) != 0) {
+    if (candidate.length > layout::kInlineBytesMax) {
+      return false;
+    }
+    auto& words = inlined_[candidate.slot];
+    if (candidate.redelivered) {
+      for (std::size_t i = 0; i < layout::kInlineWords; ++i) {
+        // relaxed because the descriptor's number, read before, brought the words
+        words[i] = submission_.descriptor(candidate.slot).inline_words[i].load_relaxed();
+      }
+    }
+    begun.payload = std::as_bytes(std::span(words)).first(candidate.length);
+    return true;
+  }
+  const std::uint64_t arena = submission_.arena_bytes();
+  if (candidate.offset > arena || candidate.length > arena - candidate.offset) {
+    return false;
+  }
+  begun.payload = {submission_.arena() + candidate.offset, candidate.length};
+  return true;
+}
+
+}  // namespace ackbus

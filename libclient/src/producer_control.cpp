@@ -1,0 +1,329 @@
+// A producer's conversation with the daemon: connecting, lives, losing the daemon and finding it
+// again.
+#include <algorithm>
+#include <cstring>
+
+#include "libclient/src/producer_core.hpp"
+#include "shm_layout/assert.hpp"
+
+namespace ackbus {
+
+using layout::ControlType;
+
+namespace {
+
+constexpr std::uint64_t kReconnectPauseMinNs = 10'000'000;
+constexpr std::uint64_t kReconnectPauseMaxNs = 1'000'000'000;
+constexpr std::uint64_t kConnectTimeoutMsMax = 3'600'000;
+
+Result<void> check_options(const ProducerOptions& options) {
+  if (!layout::is_power_of_two(options.slots) || options.slots < layout::kSlotsMin ||
+      options.slots > layout::kSlotsMax) {
+    return Error{ErrorCode::kInvalid, "ProducerOptions::slots " + std::to_string(options.slots) +
+                                          " is not a power of two from 4 to 65536"};
+  }
+  if (options.arena_bytes > layout::kArenaBytesMax) {
+    return Error{ErrorCode::kInvalid,
+                 "ProducerOptions::arena_bytes " + std::to_string(options.arena_bytes) +
+                     " is above the format's limit of " + std::to_string(layout::kArenaBytesMax)};
+  }
+  if (options.min_timeout.count() < 0) {
+    return Error{ErrorCode::kInvalid, "ProducerOptions::min_timeout is negative"};
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ProducerCore>> ProducerCore::connect(const ProducerOptions& wished) {
+  if (const Result<void> sound = check_options(wished); !sound) {
+    return sound.error();
+  }
+  auto core = std::make_unique<ProducerCore>();
+  core->options = wished;
+  core->options.arena_bytes = layout::align_up(wished.arena_bytes, 4096);
+  core->made_in_generation = fork_generation();
+  core->reconnect_pause_ns = kReconnectPauseMinNs;
+  Result<Waiter> waiter = Waiter::create();
+  if (!waiter) {
+    return waiter.error();
+  }
+  core->waiter = std::move(*waiter);
+  core->outcomes =
+      std::make_unique<OutcomeStore>(wished.slots, wished.slots * ProducerLink::kNodesPerSlot);
+  const auto patience = static_cast<std::uint64_t>(
+      std::clamp<std::int64_t>(wished.connect_timeout.count(), 1, kConnectTimeoutMsMax));
+  if (const Result<void> greeted = core->first_hello(now_ns() + patience * 1'000'000); !greeted) {
+    return greeted.error();
+  }
+  return core;
+}
+
+ProducerCore::~ProducerCore() {
+  if (link && control && !closed && !forked()) {
+    std::unique_lock<std::mutex> lock(mutex, std::defer_lock);
+    [[maybe_unused]] const Result<void> ended = close(0, lock);
+  }
+}
+
+layout::HelloMessage ProducerCore::hello(bool resume) const {
+  layout::HelloMessage message = make_hello(options, layout::ClientRole::kProducer);
+  message.slots = options.slots;
+  message.arena_bytes = options.arena_bytes;
+  message.min_timeout_ms =
+      static_cast<std::uint32_t>(std::min<std::int64_t>(options.min_timeout.count(), UINT32_MAX));
+  message.first_sequence = link ? link->next_sequence() : 1;
+  if (resume) {
+    message.link = link_number;
+    message.token[0] = token[0];
+    message.token[1] = token[1];
+  }
+  return message;
+}
+
+Result<void> ProducerCore::first_hello(std::uint64_t deadline_ns) {
+  Result<Session> session = open_session(options, hello(false), deadline_ns);
+  if (!session) {
+    return session.error();
+  }
+  control = std::move(session->socket);
+  bus = std::move(session->bus);
+  runtime_dir = session->runtime_dir;
+  options.runtime_dir = runtime_dir;
+  declared_min_ms = shortest_timeout_ms();
+  Result<ControlPacket> granted = expect(control, ControlType::kLinkGranted, deadline_ns);
+  if (!granted) {
+    return granted.error();
+  }
+  if (Result<void> adopted = adopt_link(*granted); !adopted) {
+    return adopted.error();
+  }
+  waiter.add(control.fd());
+  read_control();
+  return {};
+}
+
+// What the daemon goes by: the link's own declaration, else the shortest of the kinds'.
+std::uint64_t ProducerCore::shortest_timeout_ms() const {
+  auto shortest = static_cast<std::uint64_t>(options.min_timeout.count());
+  for (std::uint32_t kind = 1; kind < layout::kKindsMax && options.min_timeout.count() == 0;
+       ++kind) {
+    const KindInfo info = read_kind(layout::BusView(bus.base()), kind);
+    if ((info.flags & layout::kKindDefined) != 0) {
+      const std::uint64_t least = std::min(info.timeout_ms, info.max_wait_ms);
+      shortest = shortest == 0 ? least : std::min(shortest, least);
+    }
+  }
+  return shortest;
+}
+
+// Maps a granted link and tells the daemon, who then seals the submission segment and opens it to
+// readers.
+Result<void> ProducerCore::adopt_link(const ControlPacket& packet) {
+  layout::LinkGrantedMessage granted{};
+  if (!packet.as(granted) || packet.descriptors.size() != 2 || granted.slots != options.slots ||
+      granted.arena_bytes != options.arena_bytes) {
+    return Error{ErrorCode::kProtocol, "the daemon granted another link than was asked for"};
+  }
+  const layout::SubmissionGeometry geometry{granted.slots, granted.arena_bytes};
+  Result<Mapping> made =
+      map_checked(packet.descriptors[0].get(), geometry.bytes(), true,
+                  layout::SegmentRole::kSubmission, granted.slots, granted.arena_bytes);
+  Result<Mapping> table =
+      map_checked(packet.descriptors[1].get(), layout::TrackingGeometry{granted.slots}.bytes(),
+                  false, layout::SegmentRole::kTracking, granted.slots, 0);
+  if (!made || !table) {
+    return made ? table.error() : made.error();
+  }
+  const std::uint64_t first = link ? link->next_sequence() : 1;
+  submission = std::move(*made);
+  tracking = std::move(*table);
+  link = std::make_unique<ProducerLink>(layout::SubmissionView(submission.base(), geometry),
+                                        layout::TrackingView(tracking.base(), {granted.slots}),
+                                        *outcomes, first, !register_membarrier());
+  arena = Arena(granted.arena_bytes);
+  payload_of_slot.assign(granted.slots, {0, 0});
+  link_number = granted.link;
+  token[0] = granted.token[0];
+  token[1] = granted.token[1];
+  layout::LinkMessage mapped{};
+  mapped.header = layout::control_header<layout::LinkMessage>(ControlType::kMapped);
+  mapped.link = link_number;
+  if (!control.send(mapped)) {
+    return Error{ErrorCode::kDisconnected, "the daemon hung up while this process connected"};
+  }
+  return {};
+}
+
+// ---- what the daemon says later ----
+
+void ProducerCore::read_control() {
+  for (int packets = 0; packets < 64 && control; ++packets) {
+    ControlPacket packet;
+    switch (control.receive(packet)) {
+      case ReceiveState::kPacket:
+        reattaching ? handle_reattach(packet) : handle_control(packet);
+        break;
+      case ReceiveState::kNothing:
+        return;
+      case ReceiveState::kHungUp:
+      case ReceiveState::kMalformed:
+        lose_control();
+        return;
+    }
+  }
+}
+
+void ProducerCore::handle_control(ControlPacket& packet) {
+  if (packet.type() == ControlType::kLife) {
+    accept_life(packet);
+  } else if (packet.type() == ControlType::kClosed) {
+    layout::TextMessage message{};
+    if (packet.as(message) && message.link == link_number) {
+      reap();
+      link->close_all(
+          link->closed() == OutcomeReason::kNone ? OutcomeReason::kQueueRemoved : link->closed(),
+          now_ns());
+      closed = true;
+    }
+  }
+}
+
+void ProducerCore::accept_life(ControlPacket& packet) {
+  layout::LifeMessage life{};
+  if (!packet.as(life) || packet.descriptors.size() != 3 || life.link != link_number ||
+      life.epoch == 0) {
+    return;
+  }
+  if (life.epoch <= link->newest_epoch()) {
+    // Sent again by a new daemon, with new pipes: both ends take the new ones, and this writer
+    // rings once.
+    for (LifeEnds& known : lives) {
+      if (known.epoch == life.epoch) {
+        auto packet_fds = std::move(packet.descriptors);
+        waiter.remove(known.rung.get());
+        known.ring = std::move(packet_fds[1]);
+        known.rung = std::move(packet_fds[2]);
+        waiter.add(known.rung.get());
+        link->forget_rung();
+        if (link->must_ring()) {
+          Waiter::ring(lives.back().ring.get());
+        }
+      }
+    }
+    return;
+  }
+  Result<Mapping> ack =
+      map_checked(packet.descriptors[0].get(), layout::AckGeometry{options.slots}.bytes(), false,
+                  layout::SegmentRole::kAck, options.slots, 0);
+  if (!ack) {
+    return;  // Nothing can be learnt from this life; the next hand-over brings another.
+  }
+  auto packet_fds = std::move(packet.descriptors);
+  lives.push_back(
+      {life.epoch, std::move(*ack), std::move(packet_fds[1]), std::move(packet_fds[2])});
+  waiter.add(lives.back().rung.get());
+  lives_seen += 1;
+  link->add_life({life.epoch, life.main_start,
+                  layout::AckView(lives.back().ack.base(), layout::AckGeometry{options.slots})});
+}
+
+// Lives whose acks were all taken: their memory goes, and the daemon may drop the old segment.
+void ProducerCore::retire_lives() {
+  while (!lives.empty() && lives.front().epoch <= link->retired_epoch()) {
+    layout::LinkMessage drained{};
+    drained.header = layout::control_header<layout::LinkMessage>(ControlType::kDrained);
+    drained.link = link_number;
+    drained.epoch = lives.front().epoch;
+    control.send(drained);
+    waiter.remove(lives.front().rung.get());
+    lives.pop_front();
+  }
+}
+
+// ---- the daemon goes away and comes back ----
+
+void ProducerCore::lose_control() {
+  waiter.remove(control.fd());
+  control.close();
+  reattaching = false;
+  reconnect_at_ns = now_ns() + kReconnectPauseMinNs;
+}
+
+void ProducerCore::try_reattach() {
+  const std::uint64_t now = now_ns();
+  if (control || closed || now < reconnect_at_ns) {
+    return;
+  }
+  reconnect_at_ns = now + reconnect_pause_ns;
+  reconnect_pause_ns = std::min(reconnect_pause_ns * 2, kReconnectPauseMaxNs);
+  Result<ControlSocket> socket = ControlSocket::connect(runtime_dir, options.bus);
+  if (!socket) {
+    return;
+  }
+  control = std::move(*socket);
+  reattaching = true;
+  if (!send_hello(control, hello(true)) || !waiter.add(control.fd())) {
+    control.close();
+    reattaching = false;
+  }
+}
+
+void ProducerCore::handle_reattach(ControlPacket& packet) {
+  switch (packet.type()) {
+    case ControlType::kWelcome: {
+      Result<Mapping> welcome = accept_welcome(packet);
+      if (!welcome) {
+        lose_control();
+        return;
+      }
+      bus = std::move(*welcome);
+      kinds_known = 0;
+      return;
+    }
+    case ControlType::kRefused: {
+      layout::TextMessage message{};
+      const bool unknown =
+          packet.as(message) &&
+          message.code == static_cast<std::uint32_t>(layout::RefusedCode::kUnknownLink);
+      lose_control();
+      if (unknown) {
+        // The daemon lost its segments: nobody can tell what ran. Everything pending ends, and a
+        // new link begins.
+        link->close_all(OutcomeReason::kUnknown, now_ns());
+        token[0] = 0;
+        token[1] = 0;
+        link_number = 0;
+        reconnect_at_ns = 0;
+      }
+      return;
+    }
+    case ControlType::kLinkGranted: {
+      layout::LinkGrantedMessage granted{};
+      if (packet.as(granted) && granted.resumed == 0) {
+        const ProducerStatistics sum = statistics();
+        before = sum;
+        before.pending = 0;
+        if (loans > 0) {
+          lost_links.push_back({link_generation, std::move(submission)});
+        }
+        link_generation += 1;
+        for (const LifeEnds& life : lives) {
+          waiter.remove(life.rung.get());
+        }
+        lives.clear();
+        if (!adopt_link(packet)) {
+          lose_control();
+          return;
+        }
+      }
+      reattaching = false;
+      reconnect_pause_ns = kReconnectPauseMinNs;
+      return;
+    }
+    default:
+      handle_control(packet);
+  }
+}
+
+}  // namespace ackbus

@@ -1,0 +1,120 @@
+// A producer's connection: sockets, pipes, mappings and time around one ProducerLink. Runs on the
+// application's threads only; with `shared_between_threads` the public calls hold `mutex`, waits
+// release it while they sleep.
+#pragma once
+
+#include <ackbus/producer.hpp>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "libclient/src/arena.hpp"
+#include "libclient/src/clock.hpp"
+#include "libclient/src/producer_link.hpp"
+#include "libclient/src/session.hpp"
+#include "libclient/src/waiter.hpp"
+
+namespace ackbus {
+
+struct ProducerCore {
+  static Result<std::unique_ptr<ProducerCore>> connect(const ProducerOptions& options);
+  ~ProducerCore();
+
+  // ---- the public calls; producer.cpp locks ----
+  Result<Loan> loan(Kind kind, std::uint64_t bytes, std::uint64_t deadline_ns,
+                    std::unique_lock<std::mutex>& lock);
+  Result<Ticket> commit(Loan& loan, const SendOptions& options);
+  Result<Ticket> send(Kind kind, std::span<const std::byte> payload, const SendOptions& options,
+                      bool tracked, std::uint64_t deadline_ns, std::unique_lock<std::mutex>& lock);
+  Result<Outcome> wait(const Ticket& ticket, std::uint64_t deadline_ns,
+                       std::unique_lock<std::mutex>& lock);
+  Result<void> wait_any(std::uint64_t deadline_ns, std::unique_lock<std::mutex>& lock);
+  std::size_t take(std::vector<Completion>& completions, std::size_t max);
+  Result<void> close(std::uint64_t deadline_ns, std::unique_lock<std::mutex>& lock);
+  Result<void> cancel(const Ticket& ticket);
+  void give_back_loan(std::uint32_t slot, std::uint64_t generation);
+
+  // Takes what there is; wakes threads that wait for it.
+  void reap();
+  // Before a call returns to an event loop: what stays untaken keeps completion_fd() readable, else
+  // it is armed.
+  void settle_completion_fd();
+  // Whether the handle may be used in this process.
+  [[nodiscard]] bool forked() const { return fork_generation() != made_in_generation; }
+  [[nodiscard]] bool kind_known(Kind kind);
+  [[nodiscard]] ProducerStatistics statistics() const;
+
+  struct LifeEnds {
+    std::uint64_t epoch = 0;
+    Mapping ack;
+    UniqueFd ring;  // towards the consumer
+    UniqueFd rung;  // from the consumer
+  };
+  // A link that was lost while loans pointed into it; its memory stays until they are gone.
+  struct LostLink {
+    std::uint64_t generation = 0;
+    Mapping submission;
+  };
+
+  ProducerOptions options;
+  std::string runtime_dir;
+  ControlSocket control;
+  Mapping bus;
+  Mapping submission;
+  Mapping tracking;
+  Waiter waiter;
+  std::deque<LifeEnds> lives;
+  std::unique_ptr<OutcomeStore> outcomes;
+  std::unique_ptr<ProducerLink> link;
+  Arena arena;
+  std::vector<std::pair<std::uint64_t, std::uint64_t>>
+      payload_of_slot;  // offset, bytes; 0 bytes: none
+  std::vector<LostLink> lost_links;
+  std::uint64_t link_number = 0;
+  std::uint64_t token[2] = {0, 0};
+  std::uint64_t link_generation = 1;
+  std::uint64_t loans = 0;
+  std::uint64_t sleep_generation = 0;
+  std::uint64_t made_in_generation = 0;
+  std::uint64_t reconnect_at_ns = 0;
+  std::uint64_t reconnect_pause_ns = 0;
+  std::uint64_t declared_min_ms = 0;  // how often the daemon looks: no message asks for less
+  std::uint64_t kinds_known = 0;      // a bit per kind
+  std::uint64_t lives_seen = 0;
+  ProducerStatistics before;  // of links that were lost
+  bool reattaching = false;   // a hello is on its way on `control`
+  bool exposed = false;       // completion_fd() was handed out
+  bool closed = false;
+  std::mutex mutex;
+  std::condition_variable woken;
+  bool someone_sleeps = false;
+  int followers = 0;
+
+ private:
+  Result<void> first_hello(std::uint64_t deadline_ns);
+  [[nodiscard]] std::uint64_t shortest_timeout_ms() const;
+  layout::HelloMessage hello(bool resume) const;
+  Result<void> adopt_link(const ControlPacket& packet);
+  void accept_life(ControlPacket& packet);
+  void read_control();
+  void handle_control(ControlPacket& packet);
+  void lose_control();
+  void try_reattach();
+  void handle_reattach(ControlPacket& packet);
+  void retire_lives();
+  void ring();
+  void sleep(std::uint64_t deadline_ns, std::unique_lock<std::mutex>& lock);
+  bool arm_and_look();
+  template <typename Done>
+  Result<void> wait_until(std::uint64_t deadline_ns, std::unique_lock<std::mutex>& lock, Done done);
+  Result<std::uint32_t> claim(Kind kind, std::uint64_t bytes, std::uint64_t deadline_ns,
+                              std::unique_lock<std::mutex>& lock);
+  bool try_claim(std::uint64_t bytes, std::uint32_t& slot);
+  Result<CommitRequest> request(Kind kind, const SendOptions& options, bool tracked);
+  [[nodiscard]] Error closed_error() const;
+};
+
+}  // namespace ackbus

@@ -1,0 +1,167 @@
+// The producer's half of the link protocol: claim, fill, commit, reap, and the switch to a new
+// consumer life. Pure memory and arithmetic: no system call, no clock, no lock, so that a simulator
+// can drive it; producer_core.* gives it sockets, pipes and time. Runs in the producer's process,
+// on whichever thread may use the handle.
+//
+// It writes the submission segment; it reads ack segments (one per life) and the tracking segment,
+// both hostile or at least foreign: every value is copied, checked, then used.
+#pragma once
+
+#include <ackbus/message_id.hpp>
+#include <ackbus/options.hpp>
+#include <ackbus/outcome.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "libclient/src/outcome_store.hpp"
+#include "shm_layout/records.hpp"
+#include "shm_layout/views.hpp"
+
+namespace ackbus {
+
+// One consumer life as the producer sees it.
+struct LifeView {
+  std::uint64_t epoch = 0;
+  std::uint64_t main_start = 0;
+  layout::AckView ack;
+};
+
+// What to publish. Times in nanoseconds of CLOCK_MONOTONIC.
+struct CommitRequest {
+  Kind kind = Kind::kReserved;
+  bool tracked = true;
+  MessageId id;
+  std::uint64_t length = 0;
+  std::uint64_t offset = 0;            // in the arena, when not inline
+  std::span<const std::byte> inlined;  // the payload, when length <= kInlineBytesMax
+  std::uint64_t now_ns = 0;
+  std::uint32_t after_slot = 0;
+  SendOptions options;
+};
+
+class ProducerLink {
+ public:
+  // Outcomes may wait to be taken beside the outstanding messages: so many nodes a slot.
+  static constexpr std::uint32_t kNodesPerSlot = 4;
+
+  ProducerLink(layout::SubmissionView submission, layout::TrackingView tracking,
+               OutcomeStore& outcomes, std::uint64_t first_sequence, bool fence_after_outcome);
+
+  // ---- claim: a slot, or nullopt when none is free (backpressure). Each claim counts for a node
+  // of the outcome store too, so that every claimed slot can be committed.
+  [[nodiscard]] std::optional<std::uint32_t> claim();
+  void unclaim(std::uint32_t slot);
+
+  // ---- commit: publishes the message in a claimed slot; gives its sequence.
+  std::uint64_t commit(std::uint32_t slot, const CommitRequest& request);
+  // The writer's steps of design section 5 after publishing: true when the consumer of the newest
+  // life sleeps and was not rung since: the caller writes one byte into that life's pipe.
+  [[nodiscard]] bool must_ring();
+  void forget_rung() { rung_ = 0; }
+  // True when the tracking segment names a life that add_life() has not brought yet.
+  [[nodiscard]] bool awaits_life() const;
+
+  // ---- lives. The caller keeps a life's mapping until retired_epoch() has passed it.
+  void add_life(const LifeView& life);
+  [[nodiscard]] std::uint64_t newest_epoch() const;
+  [[nodiscard]] std::uint64_t retired_epoch() const { return retired_epoch_; }
+  [[nodiscard]] bool switched() const {
+    return switched_;
+  }  // since the last call of clear_switched()
+  void clear_switched() { switched_ = false; }
+
+  // ---- reap: takes what is there, at most a ring of acks per call; gives the number of messages
+  // that became known.
+  std::size_t reap(std::uint64_t now_ns);
+  // Whether reap() would find something: the sleeper's last look.
+  [[nodiscard]] bool has_work() const;
+  void arm(std::uint64_t generation) {
+    submission_.words().sleeping.store_release(
+        generation);  // [E16] F2 follows at the caller; pairs with the
+  }                   // consumer's look at `sleeping` after it published
+
+  // Slots that became free since the last call, for the arena.
+  template <typename Release>
+  void drain_freed(Release release) {
+    for (const std::uint32_t slot : freed_) {
+      release(slot);
+    }
+    freed_.clear();
+  }
+
+  bool cancel(std::uint32_t slot, std::uint64_t sequence);
+  // Everything pending ends Closed: the link is gone.
+  void close_all(OutcomeReason reason, std::uint64_t now_ns);
+
+  [[nodiscard]] bool pending(std::uint32_t slot, std::uint64_t sequence) const;
+  [[nodiscard]] std::uint64_t pending_count() const { return pending_count_; }
+  [[nodiscard]] std::uint64_t next_sequence() const { return next_sequence_; }
+  [[nodiscard]] std::uint32_t slot_of(std::uint64_t sequence) const;
+  [[nodiscard]] std::size_t in_use() const { return slots_.size() - free_.size(); }
+  // The daemon closed the link, or the consumer broke the protocol.
+  [[nodiscard]] OutcomeReason closed() const { return closed_; }
+  [[nodiscard]] std::byte* arena() const { return submission_.arena(); }
+
+ private:
+  struct Slot {
+    std::uint64_t sequence = 0;  // 0: free or claimed
+    std::uint64_t sent_ns = 0;
+    std::uint32_t node = OutcomeStore::kNone;
+    Kind kind = Kind::kReserved;
+    bool tracked = false;
+    bool settled = false;  // its outcome is known
+    bool by_verdict =
+        false;              // ... from the daemon: only an ack place or a later life frees the slot
+    bool answered = false;  // its ack place (or its record in an ended life) was consumed
+    bool watched = false;   // its entry says Exhausting or Verdict for this sequence
+    bool owes_verdict =
+        false;  // answered SkippedVerdict: free once the entry says Verdict or Final
+  };
+
+  void write_descriptor(std::uint32_t slot, const CommitRequest& request);
+  void write_place(std::uint32_t slot, const CommitRequest& request);
+  std::size_t take_acks(std::uint64_t now_ns);
+  std::size_t take_verdicts(std::uint64_t now_ns);
+  std::size_t scan_verdicts(std::uint64_t now_ns);
+  std::size_t scan_records(std::uint64_t now_ns);
+  bool follow_epoch(std::uint64_t now_ns, std::size_t& known);
+  void follow_interventions();
+  void look_at_entry(std::uint32_t slot);
+  bool settle_answer(std::uint32_t slot, std::uint64_t sequence, std::uint32_t code_flags,
+                     std::uint64_t acked_ns, std::uint64_t now_ns);
+  bool settle_verdict(std::uint32_t slot, std::uint64_t sequence, layout::VerdictReason reason,
+                      std::uint64_t now_ns);
+  bool settle(std::uint32_t slot, Outcome outcome);
+  [[nodiscard]] bool outcome_is_verdict(std::uint32_t slot) const;
+  void try_free(std::uint32_t slot);
+  void count(Kind kind, OutcomeCode code);
+  void read_text(std::uint32_t slot, std::uint64_t sequence, Outcome& outcome) const;
+
+  layout::SubmissionView submission_;
+  layout::TrackingView tracking_;
+  OutcomeStore& outcomes_;  // outlives the link: what is known stays known when a link is lost
+  std::vector<Slot> slots_;
+  std::vector<std::uint32_t> free_;
+  std::vector<std::uint32_t> freed_;
+  std::deque<LifeView> lives_;  // front: acks are taken from; back: is rung
+  std::uint64_t next_sequence_;
+  std::uint64_t next_ack_ = 1;
+  std::uint64_t next_verdict_ = 1;
+  std::uint64_t interventions_ = 0;
+  std::uint64_t rung_ = 0;
+  std::uint64_t cancels_ = 0;
+  std::uint64_t pending_count_ = 0;
+  std::uint32_t claimed_ = 0;  // claimed and not committed
+  std::uint64_t retired_epoch_ = 0;
+  OutcomeReason closed_ = OutcomeReason::kNone;
+  bool scanned_ended_ = false;
+  bool switched_ = false;
+  bool fence_after_outcome_;  // the daemon's membarrier does not reach this process
+};
+
+}  // namespace ackbus

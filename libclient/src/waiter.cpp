@@ -1,0 +1,73 @@
+#include "libclient/src/waiter.hpp"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include "libclient/src/clock.hpp"
+
+namespace ackbus {
+
+Result<Waiter> Waiter::create() {
+  Waiter waiter;
+  waiter.epoll_ = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
+  waiter.event_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!waiter.epoll_ || !waiter.event_ || !waiter.add(waiter.event_.get())) {
+    return Error{ErrorCode::kSystem, std::string("cannot make an epoll set: ") +
+                                         std::strerror(errno) + "; raise the limit of open files"};
+  }
+  return waiter;
+}
+
+bool Waiter::add(int fd) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.fd = fd;
+  return ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+void Waiter::remove(int fd) { ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
+
+void Waiter::wait(std::uint64_t deadline_ns) const {
+  const std::uint64_t now = now_ns();
+  const std::uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
+  const timespec timeout{static_cast<time_t>(left / 1'000'000'000ULL),
+                         static_cast<long>(left % 1'000'000'000ULL)};
+  epoll_event event{};
+  ::epoll_pwait2(epoll_.get(), &event, 1, &timeout, nullptr);
+}
+
+void Waiter::raise() {
+  if (!raised_) {
+    const std::uint64_t one = 1;
+    raised_ = ::write(event_.get(), &one, sizeof(one)) == sizeof(one);
+  }
+}
+
+void Waiter::lower() {
+  if (raised_) {
+    std::uint64_t count = 0;
+    raised_ = ::read(event_.get(), &count, sizeof(count)) < 0 && errno == EINTR;
+  }
+}
+
+void Waiter::drain(int fd) {
+  char bytes[64];
+  for (int tries = 0; tries < 64; ++tries) {
+    if (::read(fd, bytes, sizeof(bytes)) < static_cast<ssize_t>(sizeof(bytes))) {
+      return;
+    }
+  }
+}
+
+void Waiter::ring(int fd) {
+  const char byte = 1;
+  // EAGAIN means that the pipe is full of rings: the peer wakes anyway.
+  [[maybe_unused]] const ssize_t written = ::write(fd, &byte, 1);
+}
+
+}  // namespace ackbus
