@@ -158,6 +158,7 @@ std::uint64_t Bus::do_work(std::uint64_t now_ns) {
       link->tracker->expire(static_cast<std::uint32_t>(key & 0xffff'ffffU), now_ns);
     }
   });
+  submit_kept_jobs();
   for (const RefusedLetter& letter : std::exchange(refused_letters, {})) {
     if (Link* link = find_link(letter.link); link != nullptr) {
       link->tracker->letter_done(letter.slot, letter.sequence, LetterResult::kFailed, now_ns);
@@ -176,6 +177,17 @@ std::uint64_t Bus::do_work(std::uint64_t now_ns) {
   wake_ns = std::min(wake_ns, continue_redrives(now_ns));
   if (const auto next = wheel->next_deadline_ns()) {
     wake_ns = std::min(wake_ns, *next);
+  }
+  for (const auto& queue : queues) {
+    Connection* ending = queue->ending ? find_connection(queue->active) : nullptr;
+    if (ending != nullptr && ending->kill_at_ns != 0) {
+      if (now_ns >= ending->kill_at_ns) {
+        ending->kill_at_ns = 0;
+        end_process_of(*ending);
+      } else {
+        wake_ns = std::min(wake_ns, ending->kill_at_ns);
+      }
+    }
   }
   if (const std::uint64_t interval = notify.watchdog_interval_ns(); interval != 0) {
     if (now_ns >= next_watchdog_ns_) {
@@ -276,6 +288,7 @@ void Bus::shut_down_for_good() {
     ledger.link(index).state =
         RecordState::kFree;  // A daemon that finds these books starts with no link.
   }
+  ::unlink((config().runtime_dir + "/" + config().name + ".sock").c_str());
   notify.stopping("shut down for good");
   stopping = true;
 }

@@ -66,6 +66,8 @@ struct Connection {
   std::uint64_t link = 0;         // a producer's
   bool hung_up = false;
   bool said_bye = false;
+  std::uint64_t kill_at_ns =
+      0;                // a consumer that hung up: when its process is ended; 0 never or done
   bool killed = false;  // by this daemon, after a hang-up
 };
 
@@ -137,6 +139,7 @@ struct Queue {
   std::deque<std::uint64_t> standbys;
   bool ending = false;  // the active one hung up; its process has not ended yet
   bool removed = false;
+  bool ended_in_order = false;     // the last life said goodbye: its end is no death
   std::uint32_t begun_at_end = 0;  // messages that the last life had begun and not answered
   PublishedSegment published[2];   // state, frames
   PublishedSegment made[2];        // created by the active consumer, not published yet
@@ -242,6 +245,8 @@ class Bus {
 
   // ---- dead letters (bus_letters.cpp) ----
   void write_letter(Link& link, LetterDraft draft);
+  void submit_or_keep(AllocatorWorker::Job job);
+  void submit_kept_jobs();
   [[nodiscard]] Letter letter_of(const Link& link, const LetterDraft& draft) const;
   // The daemon's own link to a queue, for redrive; null while its memory is being made.
   Link* own_link(std::uint32_t queue);
@@ -259,6 +264,7 @@ class Bus {
   void recover_connections(NamedFds& kept);
   void recover_link(std::uint32_t index, NamedFds& kept);
   void recover_lives(Link& link, NamedFds& kept);
+  void clean_letters(Link& link);
   void resume_queue(Queue& queue);
 
   // ---- tools (bus_query.cpp) and metrics (bus_metrics.cpp) ----
@@ -303,6 +309,7 @@ class Bus {
   std::uint64_t refused = 0;              // hellos
   std::map<LetterId, Redriven> redriven;  // by the new id; bounded
   std::vector<RefusedLetter> refused_letters;
+  std::deque<AllocatorWorker::Job> kept_jobs;    // for the worker, once it has room
   std::vector<std::uint32_t> own_links_coming;   // queues whose own link is being made
   std::vector<std::uint64_t> ended_connections;  // connections to be dropped at the end of the turn
   bool stopping = false;

@@ -25,6 +25,7 @@ using layout::ControlType;
 
 namespace {
 
+constexpr std::uint64_t kHangUpGraceNs = 500'000'000;
 constexpr int kAcceptsPerTurn = 64;
 constexpr int kPacketsPerTurn = 16;         // one flooding client costs a turn no more than this
 constexpr std::size_t kOutgoingMax = 4096;  // a client that never reads is dropped beyond it
@@ -267,7 +268,8 @@ void Bus::wake(std::uint64_t number) {
 
 // ---- leaving ----
 
-// Nobody may write where the next life reads: the process behind a hang-up has to end first.
+// Nobody may write where the next life reads: the process behind a hang-up has to end first. One
+// that ends in order has a moment for it.
 void Bus::end_process_of(Connection& connection) {
   pollfd process{connection.pidfd.get(), POLLIN, 0};
   if (::poll(&process, 1, 0) > 0) {
@@ -301,7 +303,8 @@ void Bus::hang_up(Connection& connection) {
     Queue& queue = *queues[connection.queue];
     if (queue.active == connection.number) {
       queue.ending = true;
-      end_process_of(connection);
+      queue.ended_in_order = false;
+      connection.kill_at_ns = monotonic_ns() + kHangUpGraceNs;
     } else {
       ended_connections.push_back(connection.number);  // It stood by: it owns nothing.
       return;
@@ -387,10 +390,9 @@ void Bus::record_connection(Connection& connection) {
 
 // A client names itself by its own pidfd, which works from other PID namespaces too; it must be the
 // process that the kernel says connected.
-static bool pidfd_matches(int pidfd, std::uint32_t pid) { return pid != 0 && pid_of(pidfd) == pid; }
-
 void adopt_pidfd(Connection& connection, Packet& packet) {
-  if (!packet.descriptors.empty() && pidfd_matches(packet.descriptors[0].get(), connection.pid)) {
+  if (!packet.descriptors.empty() && connection.pid != 0 &&
+      pid_of(packet.descriptors[0].get()) == connection.pid) {
     connection.pidfd = std::move(packet.descriptors[0]);
   }
 }

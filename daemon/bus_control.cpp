@@ -47,8 +47,9 @@ bool may_send(ClientRole role, ControlType type) {
     case ControlType::kMapped:
       return role == ClientRole::kProducer || role == ClientRole::kConsumer;
     case ControlType::kDrained:
-    case ControlType::kBye:
       return role == ClientRole::kProducer;
+    case ControlType::kBye:
+      return role == ClientRole::kProducer || role == ClientRole::kConsumer;
     case ControlType::kBell:
     case ControlType::kCreateSegment:
     case ControlType::kPublishSegment:
@@ -98,6 +99,14 @@ void Bus::handle(Connection& connection, Packet& packet) {
   layout::LinkMessage message{};
   if (!read_message(packet, message)) {
     refuse(connection, RefusedCode::kProtocol, "a link message of the wrong size");
+    return;
+  }
+  if (type == ControlType::kBye && connection.role == ClientRole::kConsumer) {
+    // It has unmapped what it wrote and ends this life of its own will (docs/adr/0005).
+    connection.said_bye = true;
+    queues[connection.queue]->ended_in_order =
+        queues[connection.queue]->active == connection.number;
+    hang_up(connection);
     return;
   }
   Link* link = find_link(message.link);

@@ -186,19 +186,30 @@ void Bus::keep_pending_letters(Link& link, layout::VerdictReason reason) {
 void Link::remove_letter(const layout::DescriptorCopy& descriptor) {
   const LetterId id = id_of(descriptor);
   if (bus.letters && bus.letters->exists(id)) {
-    [[maybe_unused]] const bool queued = bus.worker->submit(
-        [store = bus.letters, id] { [[maybe_unused]] const auto removed = store->remove(id); }, {});
+    bus.submit_or_keep(
+        [store = bus.letters, id] { [[maybe_unused]] const auto removed = store->remove(id); });
   }
 }
 
 void Link::mark_late_success(const layout::DescriptorCopy& descriptor) {
   bus.ledger.own(layout::kind_of(descriptor.kind_flags)).late_success += 1;
   if (bus.letters) {
-    [[maybe_unused]] const bool queued = bus.worker->submit(
-        [store = bus.letters, id = id_of(descriptor)] {
-          [[maybe_unused]] const auto marked = store->mark_late_success(id);
-        },
-        {});
+    bus.submit_or_keep([store = bus.letters, id = id_of(descriptor)] {
+      [[maybe_unused]] const auto marked = store->mark_late_success(id);
+    });
+  }
+}
+
+// A job that the full worker does not take is tried again each turn, in order.
+void Bus::submit_or_keep(AllocatorWorker::Job job) {
+  if (!kept_jobs.empty() || !worker->submit(job, {})) {
+    kept_jobs.push_back(std::move(job));
+  }
+}
+
+void Bus::submit_kept_jobs() {
+  while (!kept_jobs.empty() && worker->submit(kept_jobs.front(), {})) {
+    kept_jobs.pop_front();
   }
 }
 

@@ -125,6 +125,10 @@ void Bus::hand_over(Link& link) {
   if (link.handing_over || link.closed || !link.mapped) {
     return;
   }
+  const bool nobody_drains = link.connection == 0 && link.draining;
+  if (nobody_drains && link.old_lives.size() >= kOldLivesMax) {
+    life_drained(link, link.old_lives.front()->epoch);  // Its producer is gone and will not say so.
+  }
   if (!link.tracker->letters_idle() || link.old_lives.size() >= kOldLivesMax) {
     return;  // do_work() tries again when the letter is done, or when the producer has taken the
              // older acks.
@@ -172,6 +176,9 @@ void Bus::hand_over(Link& link) {
 
 // Steps 1 to 5, in the model's order.
 void Bus::finish_hand_over(Link& link, std::uint64_t epoch, UniqueFd ack_fd) {
+  if (!link.tracker->letters_idle()) {
+    return;  // A verdict began meanwhile: do_work() tries again when its letter is done.
+  }
   const layout::AckGeometry geometry{link.slots};
   Result<SegmentMap> map = SegmentMap::map(ack_fd.get(), geometry.bytes(), true);
   if (!map) {
@@ -184,6 +191,7 @@ void Bus::finish_hand_over(Link& link, std::uint64_t epoch, UniqueFd ack_fd) {
   HandOver plan;
   plan.new_epoch = epoch;
   plan.sole_begun = queues[link.queue]->begun_at_end == 1;
+  plan.counts_deaths = !queues[link.queue]->ended_in_order;
   const std::uint64_t start = link.tracker->hand_over_start(record.first_sequence);
   link.tracker->settle_ended_life(plan, start, fresh);  // 1
   auto life = std::make_unique<Life>();                 // 2
@@ -275,6 +283,9 @@ void Bus::life_mapped(Link& link, std::uint64_t epoch) {
     link.tracker->set_life(view, epoch, life.start);
     if (link.own) {
       link.own->set_life(view, epoch, life.start);
+      while (!link.old_lives.empty()) {  // set_life() has taken what was left in them.
+        life_drained(link, link.old_lives.front()->epoch);
+      }
     }
   }
   tell_life(link, life);

@@ -5,8 +5,10 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "daemon/bus.hpp"
+#include "daemon/bus_figures.hpp"
 #include "shm_layout/check.hpp"
 
 namespace ackbus::daemon {
@@ -215,9 +217,35 @@ void Bus::recover_link(std::uint32_t index, NamedFds& kept) {
   recover_lives(placed, kept);
   if (placed.tracker) {
     placed.tracker->recover();
+    clean_letters(placed);
   }
   if (placed.connection == 0 && !placed.own) {
     producer_lost(placed);
+  }
+}
+
+// A daemon that died between storing Final and dealing with the letter left it unmarked: a Success
+// that came late is marked, any other answer has no letter.
+void Bus::clean_letters(Link& link) {
+  for (std::uint32_t slot = 0; slot < link.slots; ++slot) {
+    const auto view = link.tracker->look(slot);
+    if (!view || view->entry.state != layout::PendingState::kFinal) {
+      continue;
+    }
+    LetterId id{};
+    std::memcpy(id.data(), view->descriptor.id, id.size());
+    if (!letters->exists(id)) {
+      continue;
+    }
+    const Ending ending = ending_taken(*view);
+    if (ending == Ending::kSuccess || ending == Ending::kPartialSuccess) {
+      // Not counted: the daemon before this one may have.
+      submit_or_keep([store_of_letters = letters, id] {
+        [[maybe_unused]] const auto marked = store_of_letters->mark_late_success(id);
+      });
+    } else if (ending != Ending::kReserved) {
+      link.remove_letter(view->descriptor);
+    }
   }
 }
 
@@ -236,14 +264,12 @@ void Bus::recover_lives(Link& link, NamedFds& kept) {
     life->slots = link.slots;
     life->start = from.start;
     life->redelivery_start = from.redelivery_start;
-    if (from.mapped != 0) {
-      Result<SegmentMap> map = SegmentMap::map(life->ack_fd.get(), geometry.bytes(), false);
-      if (!map) {
-        return nullptr;
-      }
-      life->ack = std::move(map.value());
-      life->mapped = true;
+    Result<SegmentMap> map = SegmentMap::map(life->ack_fd.get(), geometry.bytes(), false);
+    if (!map) {
+      return nullptr;
     }
+    life->ack = std::move(map.value());
+    life->mapped = from.mapped != 0;
     return life;
   };
   if (!link.tracker) {
@@ -282,7 +308,9 @@ void Bus::recover_lives(Link& link, NamedFds& kept) {
       record.life = LifeRecord{};
     }
   }
-  if (link.life && link.life->mapped) {
+  // Also when its consumer had not said that it mapped it: the carried supersede table is in it,
+  // and what else it says is checked like everything of a peer's.
+  if (link.life) {
     link.tracker->set_life(layout::AckView(link.life->ack.base(), geometry), link.life->epoch,
                            link.life->start);
     if (link.own) {

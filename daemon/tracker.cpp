@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "shm_layout/assert.hpp"
-
 namespace ackbus::daemon {
 
 using layout::AckCode;
@@ -15,15 +13,11 @@ using layout::VerdictReason;
 namespace {
 
 constexpr std::uint64_t kMillisecondNs = 1'000'000;
+constexpr std::uint64_t kScanMinMs =
+    5;  // however little a link declares: its user pays no more of our time
 constexpr std::uint64_t kRoomPauseNs =
     2 * kMillisecondNs;  // no room in the redelivery ring: look again then
-constexpr std::uint64_t kLetterPauseNs =
-    1'000 * kMillisecondNs;  // the store refused: try again then
 constexpr std::size_t kAttemptTimesMax = 16;
-
-bool decided(PendingState state) {
-  return state == PendingState::kVerdict || state == PendingState::kFinal;
-}
 
 }  // namespace
 
@@ -83,7 +77,7 @@ std::size_t LinkTracker::scan(std::uint64_t now_ns) {
   if (rules_.min_timeout_ms != 0) {
     shortest_ms = std::min<std::uint64_t>(shortest_ms, rules_.min_timeout_ms);
   }
-  next_scan_ns_ = now_ns + std::max<std::uint64_t>(shortest_ms, 1) * kMillisecondNs;
+  next_scan_ns_ = now_ns + std::max(shortest_ms, kScanMinMs) * kMillisecondNs;
   const std::uint64_t committed_now =
       submission_.words().committed.load_relaxed();  // relaxed because it is a hint
   if (frozen_ || (!scan_all_ && committed_now == committed_seen_ && pending_seen_ == 0)) {
@@ -106,9 +100,9 @@ std::size_t LinkTracker::scan(std::uint64_t now_ns) {
 // the producer may still take a late ack first, and only a scan finds that.
 void LinkTracker::note_pending(const SlotView& view, std::uint64_t now_ns) {
   const bool tracked = (layout::flags_of(view.descriptor.kind_flags) & layout::kFlagTracked) != 0;
-  const bool answered =
-      view.acked && layout::answer_code(view.answer.code_flags) != AckCode::kSkippedVerdict &&
-      view.entry.state != PendingState::kVerdict;
+  const bool answered = view.acked &&
+                        layout::answer_code(view.answer.code_flags) != AckCode::kSkippedVerdict &&
+                        view.entry.state != PendingState::kVerdict;
   if (!tracked || !view.committed || answered || view.entry.state == PendingState::kFinal ||
       layout::outcome_sequence(view.outcome) == view.descriptor.number) {
     return;
@@ -245,6 +239,18 @@ void LinkTracker::note_begun(std::uint32_t slot, const layout::BegunCopy& begun)
   }
 }
 
+// The consumer may be rewriting its mark just now: a few looks, so that progress is not taken for
+// silence.
+bool LinkTracker::read_mark(std::uint32_t slot, std::uint64_t sequence,
+                            layout::MarkCopy& mark) const {
+  for (int tries = 0; tries < layout::kSeqlockTriesMax; ++tries) {
+    if (layout::mark_read(ack_.record(slot), sequence, mark)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 // The clock of an attempt starts at begin; progress starts it anew; giving back ends it at once.
 void LinkTracker::examine_begun(const SlotView& view, std::uint32_t slot, const Limits& limits,
                                 std::uint64_t now_ns) {
@@ -253,7 +259,7 @@ void LinkTracker::examine_begun(const SlotView& view, std::uint32_t slot, const 
   }
   note_begun(slot, view.begun);
   layout::MarkCopy mark;
-  const bool marked = layout::mark_read(ack_.record(slot), view.descriptor.number, mark);
+  const bool marked = read_mark(slot, view.descriptor.number, mark);
   if (marked && mark.kind == MarkKind::kGivenBack && mark.value >= view.begun.attempt) {
     attempt_over(view, slot, limits, view.begun.attempt, 0, mark.delay_ms, RetryCause::kGivenBack,
                  now_ns);
@@ -368,101 +374,6 @@ void LinkTracker::attempt_over(const SlotView& view, std::uint32_t slot, const L
   store(slot, entry);
   host_.count_retry(layout::kind_of(view.descriptor.kind_flags), cause);
   host_.arm(slot, entry.due_ns);
-}
-
-// ---- rings and entries ----
-
-// No life has read its main place yet, so it can't be final.
-bool LinkTracker::unread(std::uint64_t sequence) const {
-  return !ack_ || sequence >= ack_.words().cursor.load_acquire();  // [E12] acquire: read below it
-}
-
-bool LinkTracker::has_room() const {
-  if (!ack_) {
-    return false;
-  }
-  // [E13] acquire: the consumer has copied every place below it
-  const std::uint64_t cursor = ack_.words().redelivery_cursor.load_acquire();
-  return next_redelivery_ < std::min(cursor, next_redelivery_) + submission_.slots();
-}
-
-bool LinkTracker::place_redelivery(std::uint32_t slot, std::uint64_t sequence,
-                                   std::uint32_t attempt, std::uint32_t flags) {
-  layout::redelivery_publish(tracking_.redelivery(next_redelivery_), next_redelivery_,
-                             {sequence, slot, attempt, flags});
-  next_redelivery_ += 1;
-  return true;
-}
-
-void LinkTracker::announce(std::uint32_t slot, std::uint64_t sequence, VerdictReason reason) {
-  layout::verdict_publish(tracking_.verdict(next_verdict_), next_verdict_,
-                          {sequence, slot, reason});
-  next_verdict_ += 1;
-  host_.ring_producer();
-  host_.ring_consumer();
-}
-
-void LinkTracker::store(std::uint32_t slot, PendingCopyValue value) {
-  Mirror& mirror = mirrors_[slot];
-  value.version = mirror.entry.version + 1;
-  layout::pending_publish(tracking_.entry(slot).copies[value.version & 1U], value);
-  mirror.entry = value;
-}
-
-// After every store that the hot path must hear of, and before an ack record or descriptor is read
-// again.
-void LinkTracker::intervene() {
-  interventions_ += 1;
-  tracking_.words().interventions.store_release(
-      interventions_);   // [E15] release: brings the entry; pairs with the
-  layout::fence_full();  // follow_interventions() of both clients
-  host_.barrier();  // [F1] pairs with begun_publish() and settle() of processes that registered
-}
-
-// ---- the end of a link ----
-
-bool LinkTracker::all_final() const {
-  for (std::uint32_t slot = 0; slot < mirrors_.size(); ++slot) {
-    const std::optional<SlotView> view = look(slot);
-    if (!view || !view->committed) {
-      continue;
-    }
-    const bool settled = layout::outcome_sequence(view->outcome) == view->descriptor.number;
-    const bool answered = view->acked && layout::answer_code(view->answer.code_flags) !=
-                                             AckCode::kSkippedVerdict;
-    const bool owes_letter = view->entry.state == PendingState::kExhausting;
-    if (owes_letter || (!answered && !settled && !decided(view->entry.state))) {
-      return false;  // A Skipped{verdict} is final when its verdict stands.
-    }
-  }
-  return letters_running_ == 0;
-}
-
-void LinkTracker::close(VerdictReason reason) {
-  ACKBUS_ASSERT(layout::is_closed(reason));
-  for (std::uint32_t slot = 0; slot < mirrors_.size(); ++slot) {
-    const std::optional<SlotView> view = look(slot);
-    const bool tracked =
-        view && (layout::flags_of(view->descriptor.kind_flags) & layout::kFlagTracked) != 0;
-    if (!tracked || !view->committed || view->acked || decided(view->entry.state) ||
-        layout::outcome_sequence(view->outcome) == view->descriptor.number) {
-      continue;
-    }
-    PendingCopyValue entry = view->entry;
-    entry.state = PendingState::kVerdict;
-    entry.reason = reason;
-    entry.epoch = epoch_;
-    store(slot, entry);
-  }
-  tracking_.words().closed.store_release(
-      static_cast<std::uint64_t>(reason));  // [E15] before interventions moves
-  intervene();
-  for (std::uint32_t slot = 0; slot < mirrors_.size(); ++slot) {
-    const PendingCopyValue& entry = mirrors_[slot].entry;
-    if (entry.state == PendingState::kVerdict && entry.reason == reason) {
-      announce(slot, entry.sequence, reason);
-    }
-  }
 }
 
 }  // namespace ackbus::daemon

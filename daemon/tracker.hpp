@@ -192,6 +192,8 @@ class LinkTracker {
   [[nodiscard]] layout::PendingCopyValue entry_of(std::uint32_t slot, std::uint64_t sequence) const;
   [[nodiscard]] bool committed(const layout::DescriptorCopy& descriptor, std::uint32_t slot) const;
   void note_begun(std::uint32_t slot, const layout::BegunCopy& begun);
+  [[nodiscard]] bool read_mark(std::uint32_t slot, std::uint64_t sequence,
+                               layout::MarkCopy& mark) const;
 
   TrackerHost& host_;
   layout::SubmissionView submission_;
@@ -209,7 +211,7 @@ class LinkTracker {
   std::uint64_t pending_seen_ = 0;
   std::uint64_t oldest_sent_ns_ = 0;
   std::uint32_t letters_running_ = 0;
-  bool ended_ = false;   // the life in force has ended, no successor yet
+  bool ended_ = false;    // the life in force has ended, no successor yet
   bool scan_all_ = true;  // the next scan may not trust the hint: new daemon, new life, asked for
   bool frozen_ = false;   // between the end of a life and its successor
 };

@@ -83,7 +83,10 @@ std::vector<layout::DescriptorCopy> LinkTracker::letters_to_remove() const {
 // true.
 std::uint64_t LinkTracker::hand_over_start(std::uint64_t first_sequence) const {
   if (!ack_) {
-    return first_sequence;
+    // No life yet, or one that nobody mapped before it and the daemon ended: it had read nothing.
+    // relaxed because only daemons write these words, one after the other
+    const bool had_life = tracking_.words().epoch.load_relaxed() != 0;
+    return had_life ? tracking_.words().start.load_relaxed() : first_sequence;
   }
   const std::uint64_t cursor =
       ack_.words().cursor.load_acquire();  // [E12] acquire: beyond it nothing was read
@@ -103,8 +106,8 @@ void LinkTracker::settle_ended_life(const HandOver& plan, std::uint64_t start,
     for (std::uint32_t index = 0; index < layout::kSupersedeEntries; ++index) {
       const layout::SupersedeEntry& old = ack_.supersede(index);
       if (old.number.load_acquire() != 0) {  // [E19] acquire: the ended life's last words
-        carry_success(fresh, old.kind.load_relaxed(),
-                      old.key.load_relaxed(),  // relaxed: its writer has ended
+        // relaxed because its writer has ended
+        carry_success(fresh, old.kind.load_relaxed(), old.key.load_relaxed(),
                       old.sequence.load_relaxed());
       }
     }

@@ -57,7 +57,7 @@ int work(const Arguments& arguments) {
     std::fprintf(stderr, "ackbus-gpu: %s\n", consumer.error().text.c_str());
     return 1;
   }
-  ackbus::gpu::Worker worker(*consumer, *choice.backend);
+  ackbus::gpu::Worker worker(*consumer, *choice.backend, [] { ::sd_notify(0, "WATCHDOG=1"); });
   return worker.run(g_stop, [&] {
     ::sd_notify(0, ("READY=1\nSTATUS=serving queue " + arguments.connect.queue).c_str());
     std::fprintf(stderr, "ackbus-gpu: serving queue %s\n", arguments.connect.queue.c_str());

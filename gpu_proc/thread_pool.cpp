@@ -22,6 +22,7 @@ ThreadPool::~ThreadPool() {
 
 void ThreadPool::take_chunks(std::size_t chunks, Function function, const void* body) {
   while (true) {  // Bounded by the number of chunks: each round takes one.
+    // relaxed because the mutex around a round orders what the chunks read and write
     const std::size_t chunk = next_.fetch_add(1, std::memory_order_relaxed);
     if (chunk >= chunks) return;
     function(body, chunk);
@@ -29,7 +30,7 @@ void ThreadPool::take_chunks(std::size_t chunks, Function function, const void* 
 }
 
 void ThreadPool::run(std::size_t chunks, Function function, const void* body) {
-  next_.store(0, std::memory_order_relaxed);
+  next_.store(0, std::memory_order_relaxed);  // relaxed because the mutex below publishes it
   const bool shared = chunks > 1 && !workers_.empty();
   if (shared) {
     const std::lock_guard lock(mutex_);

@@ -11,7 +11,8 @@ namespace {
 using std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-constexpr auto kTakePause = 500ms;      // how long one take waits; a signal ends it earlier
+constexpr auto kTakePause = 500ms;  // how long one take waits; a signal ends it earlier
+constexpr auto kAlivePause = 1s;
 constexpr auto kProgressPause = 200ms;  // long work says so this often
 constexpr auto kSegmentPatience = 30s;  // for the daemon to make a segment
 
@@ -42,6 +43,7 @@ int Worker::run(const volatile std::sig_atomic_t& stop, const std::function<void
       std::fprintf(stderr, "ackbus-gpu: %s\n", taken.error().text.c_str());
       return taken.error().code == ErrorCode::kClosed ? 0 : kExitRestart;
     }
+    alive_if_due();
     const std::uint64_t epoch = consumer_.statistics().epoch;
     if (epoch != 0 && epoch != epoch_) {
       begin_life(epoch);
@@ -88,6 +90,14 @@ void Worker::begin_life(std::uint64_t epoch) {
   }
 }
 
+void Worker::alive_if_due() {
+  const auto now = steady_clock::now();
+  if (now - said_alive_ >= kAlivePause) {
+    said_alive_ = now;
+    alive_();
+  }
+}
+
 int Worker::answer(const Delivery& delivery) {
   Reply reply;
   try {
@@ -96,6 +106,7 @@ int Worker::answer(const Delivery& delivery) {
     auto reported = steady_clock::now();
     DeliveryContext context{delivery.link, delivery.sequence, delivery.attempt, [&] {
                               const auto now = steady_clock::now();
+                              alive_if_due();
                               if (now - reported >= kProgressPause) {
                                 reported = now;
                                 // A link that is gone needs no progress.

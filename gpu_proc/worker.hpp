@@ -4,9 +4,11 @@
 #pragma once
 
 #include <ackbus/consumer.hpp>
+#include <chrono>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,7 +27,9 @@ inline constexpr int kExitUnavailable = 69;
 
 class Worker final : public SegmentProvider {
  public:
-  Worker(Consumer& consumer, Backend& backend) : consumer_(consumer), backend_(backend) {}
+  // `alive` is called while the work makes progress, for a watchdog.
+  Worker(Consumer& consumer, Backend& backend, std::function<void()> alive)
+      : consumer_(consumer), backend_(backend), alive_(std::move(alive)) {}
 
   // Until `stop` is set or the queue is closed; gives the process's exit status. `serving` is
   // called once, when this process is the active consumer.
@@ -43,12 +47,15 @@ class Worker final : public SegmentProvider {
   };
   void begin_life(std::uint64_t epoch);
   int answer(const Delivery& delivery);
+  void alive_if_due();
   void send(const Delivery& delivery, const Reply& reply);
   Slot& slot_of(SegmentRole role) { return slots_[role == SegmentRole::kState ? 0 : 1]; }
 
   Consumer& consumer_;
   Backend& backend_;
+  std::function<void()> alive_;
   std::unique_ptr<Engine> engine_;
+  std::chrono::steady_clock::time_point said_alive_;
   std::uint64_t epoch_ = 0;
   std::vector<std::uint64_t> copy_;  // the payload at work, aligned to 8
   Slot slots_[2];

@@ -75,8 +75,8 @@ struct alignas(32) AckPlace {
 };
 static_assert(sizeof(AckPlace) == 32 && std::is_standard_layout_v<AckPlace>);
 
-// A slot's ack record: truth. Two seqlocks, on `begun` and on `acked`, and three marks, each with
-// its own sequence.
+// A slot's ack record: truth. Two seqlocks, on `begun` and on `acked`, and two marks (`raised`,
+// `marked`), each with its own sequence.
 struct alignas(32) AckRecord {
   Cell<std::uint64_t>
       begun;  // sequence begun in this life; 0 while rewritten. Stored before the handler runs.

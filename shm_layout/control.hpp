@@ -21,11 +21,12 @@ inline constexpr std::size_t kControlTextMax = 256;
 enum class ControlType : std::uint16_t {
   kReserved = 0,
   // client to daemon
-  kHello = 1,           // [pidfd of the sender]
-  kMapped = 2,          // the writer of a segment has mapped it: the daemon may seal it
-  kDrained = 3,         // producer: done with that life's ack segment
-  kBell = 4,            // consumer: a mark waits in a record; only a bell
-  kBye = 5,             // producer: the link ends when the last of it is final
+  kHello = 1,    // [pidfd of the sender]
+  kMapped = 2,   // the writer of a segment has mapped it: the daemon may seal it
+  kDrained = 3,  // producer: done with that life's ack segment
+  kBell = 4,     // consumer: a mark waits in a record; only a bell
+  kBye = 5,      // producer: the link ends when the last of it is final; consumer: its life ends,
+                 // nothing is mapped
   kCreateSegment = 6,   // consumer: a state or frames segment of this size
   kPublishSegment = 7,  // consumer: the created segment is filled; it replaces the one before
   kOpenSegment = 8,     // anyone admitted: the published segment of a queue, read-only

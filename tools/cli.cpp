@@ -163,6 +163,42 @@ void add_doctor(CLI::App& app, CommandLine& line, const CommandFunctions& functi
       ->capture_default_str();
 }
 
+void add_bench(CLI::App& app, CommandLine& line, const CommandFunctions& functions) {
+  CLI::App* bench =
+      app.add_subcommand("bench", "Measure a private bus against this machine's floor");
+  bench->require_subcommand(1);
+  const auto add_bytes = [](CLI::App* command, std::uint64_t& bytes) {
+    command->add_option("--bytes", bytes, "Payload; k, m, g count by 1024")
+        ->transform(CLI::AsSizeValue(false))
+        ->check(CLI::Range(std::uint64_t{1}, bench::kBytesMax))
+        ->capture_default_str();
+  };
+  {
+    const auto [command, options] = add_command<BenchRoundTripOptions>(
+        *bench, line, "roundtrip", "One tracked message at a time", functions.bench_roundtrip);
+    command->add_option("--messages", options->messages, "Round trips measured")
+        ->check(CLI::Range(std::uint64_t{bench::kRounds}, std::uint64_t{100'000'000}))
+        ->capture_default_str();
+    add_bytes(command, options->bytes);
+    command->add_option("--wait", options->wait, "How both sides wait: spin, adaptive or block")
+        ->check(CLI::IsMember({"spin", "adaptive", "block"}))
+        ->capture_default_str();
+    command->add_flag("--json", options->json, "The figures as JSON");
+  }
+  {
+    const auto [command, options] = add_command<BenchThroughputOptions>(
+        *bench, line, "throughput", "A window kept full", functions.bench_throughput);
+    command->add_option("--seconds", options->seconds, "For bus and floor together")
+        ->check(CLI::Range(0.1, 600.0))
+        ->capture_default_str();
+    add_bytes(command, options->bytes);
+    command->add_option("--window", options->window, "Messages outstanding at once")
+        ->check(CLI::Range(1U, bench::kWindowMax))
+        ->capture_default_str();
+    command->add_flag("--json", options->json, "The figures as JSON");
+  }
+}
+
 void add_dead(CLI::App& app, CommandLine& line, const CommandFunctions& functions) {
   CLI::App* dead = app.add_subcommand("dead", "Letters of messages that were given up");
   {
@@ -207,6 +243,7 @@ void add_everything(CLI::App& app, CommandLine& line, const CommandFunctions& fu
   add_send(app, line, functions);
   add_layout(app, line, functions);
   add_doctor(app, line, functions);
+  add_bench(app, line, functions);
   add_dead(app, line, functions);
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "tools/command_bench.hpp"
 #include "tools/command_dead.hpp"
 #include "tools/command_doctor.hpp"
 #include "tools/command_layout.hpp"
@@ -28,6 +29,8 @@ struct CommandFunctions {
   CommandFunction<SendCommandOptions> send = run_send;
   CommandFunction<LayoutOptions> layout = run_layout;
   CommandFunction<DoctorOptions> doctor = run_doctor;
+  CommandFunction<BenchRoundTripOptions> bench_roundtrip = run_bench_roundtrip;
+  CommandFunction<BenchThroughputOptions> bench_throughput = run_bench_throughput;
   CommandFunction<DeadOptions> dead_list = run_dead_list;
   CommandFunction<DeadOptions> dead_show = run_dead_show;
   CommandFunction<DeadOptions> dead_redrive = run_dead_redrive;

@@ -88,6 +88,10 @@ std::string find_cuda_plugin() {
   return {};
 }
 
+std::string build_text() {
+  return std::string("ackbus ") + version_number() + ", " + kCompiler + ", " + ACKBUS_BUILD_TYPE;
+}
+
 std::string version_text() {
   std::array<char, 17> fingerprint{};
   std::snprintf(fingerprint.data(), fingerprint.size(), "%016llx",

@@ -10,6 +10,9 @@ namespace ackbus::tools {
 // The build's version, for example "0.1.0".
 [[nodiscard]] const char* version_number();
 
+// The build in a few words: version, compiler and build type.
+[[nodiscard]] std::string build_text();
+
 // Version, compiler and build type; layout version and fingerprint; backends. Several lines, the
 // last one with its line end.
 [[nodiscard]] std::string version_text();

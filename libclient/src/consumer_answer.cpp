@@ -33,6 +33,7 @@ void ConsumerLink::follow_interventions(std::uint64_t now_ns) {
     return;
   }
   interventions_ = moved;
+  held_ = false;
   for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) {
     const layout::PendingCopyValue entry = layout::pending_read(tracking_.entry(slot));
     Slot& mine = slots_[slot];
@@ -112,6 +113,7 @@ bool ConsumerLink::ack(std::uint32_t slot, std::uint64_t sequence, AckCode code,
   count_answer(mine, code, now_ns);
   mine.running = 0;
   running_count_ -= 1;
+  held_ = false;
   return true;
 }
 
@@ -123,8 +125,8 @@ bool ConsumerLink::give_back(std::uint32_t slot, std::uint64_t sequence, std::ui
   }
   Slot& mine = slots_[slot];
   if (!mine.tracked) {
-    // Nobody follows an untracked message, so nobody would deliver it again: giving it back ends it,
-    // or its slot would never be free.
+    // Nobody follows an untracked message, so nobody would deliver it again: giving it back ends
+    // it, or its slot would never be free.
     add(ack_.counters(mine.kind).given_back);
     return ack(slot, sequence, AckCode::kFailed, {}, {}, now_ns);
   }
@@ -132,6 +134,7 @@ bool ConsumerLink::give_back(std::uint32_t slot, std::uint64_t sequence, std::ui
   mine.given_back_attempt = mine.attempt;
   mine.running = 0;
   running_count_ -= 1;
+  held_ = false;
   layout::mark_publish(ack_.record(slot),
                        {sequence, now_ns, layout::MarkKind::kGivenBack, mine.attempt, delay_ms});
   add(ack_.counters(mine.kind).given_back);
@@ -217,7 +220,12 @@ void ConsumerLink::count_answer(const Slot& slot, AckCode code, std::uint64_t no
   const std::uint64_t latency_ns = now_ns > slot.sent_ns ? now_ns - slot.sent_ns : 0;
   auto& sum = counters.latency_sum_ns;
   sum.store_relaxed(sum.load_relaxed() + latency_ns);  // relaxed because a figure orders nothing
-  add(counters.latency[layout::latency_bucket(latency_ns)]);
+  const bool above =
+      bucket_ + 1 < layout::kLatencyBuckets && latency_ns > layout::kLatencyBoundsNs[bucket_];
+  if (above || (bucket_ > 0 && latency_ns <= layout::kLatencyBoundsNs[bucket_ - 1])) {
+    bucket_ = layout::latency_bucket(latency_ns);
+  }
+  add(counters.latency[bucket_]);
 }
 
 bool ConsumerLink::superseded(const Candidate& candidate) const {

@@ -41,6 +41,18 @@ Result<std::unique_ptr<ConsumerCore>> ConsumerCore::connect(const ConsumerOption
   return core;
 }
 
+// Ends the life in order: first nothing is mapped any more that a successor's readers could read,
+// then the daemon is told.
+ConsumerCore::~ConsumerCore() {
+  if (!control || forked()) {
+    return;
+  }
+  links.clear();
+  layout::LinkMessage bye{};
+  bye.header = layout::control_header<layout::LinkMessage>(ControlType::kBye);
+  control.send(bye);
+}
+
 Result<void> ConsumerCore::say_hello(std::uint64_t deadline_ns) {
   register_membarrier();
   layout::HelloMessage hello = make_hello(options, layout::ClientRole::kConsumer);
@@ -81,22 +93,25 @@ Result<void> ConsumerCore::say_hello(std::uint64_t deadline_ns) {
 
 // ---- what the daemon says ----
 
-void ConsumerCore::read_control() {
+bool ConsumerCore::read_control() {
   refresh_kinds();
+  bool heard = false;
   for (int packets = 0; packets < 1024 && control; ++packets) {
     ControlPacket packet;
     switch (control.receive(packet)) {
       case ReceiveState::kPacket:
+        heard = true;
         handle_control(packet);
         break;
       case ReceiveState::kNothing:
-        return;
+        return heard;
       case ReceiveState::kHungUp:
       case ReceiveState::kMalformed:
         lose_control();
-        return;
+        return true;
     }
   }
+  return heard;
 }
 
 void ConsumerCore::handle_control(ControlPacket& packet) {
@@ -151,6 +166,7 @@ void ConsumerCore::add_link(ControlPacket& packet) {
       known->ring = std::move(fds[4]);
       waiter.add(known->rung.get());
       known->link->forget_rung();
+      say_mapped(life.link);  // Only then is the producer told of its ends of the new pipes.
       ring(*known);
       return;
     }
@@ -179,17 +195,22 @@ void ConsumerCore::add_link(ControlPacket& packet) {
                         layout::AckView(ends->ack.base(), layout::AckGeometry{life.slots}),
                         life.main_start, life.redelivery_start, !register_membarrier()});
   waiter.add(ends->rung.get());
-  layout::LinkMessage mapped{};
-  mapped.header = layout::control_header<layout::LinkMessage>(ControlType::kMapped);
-  mapped.link = life.link;
-  mapped.epoch = life.epoch;
-  control.send(mapped);
+  say_mapped(life.link);
   const auto hole = std::find(links.begin(), links.end(), nullptr);
   if (hole != links.end()) {
     *hole = std::move(ends);
   } else {
     links.push_back(std::move(ends));
   }
+}
+
+// The daemon may open this life's segment to readers, and tells the producer of it.
+void ConsumerCore::say_mapped(std::uint64_t link) {
+  layout::LinkMessage mapped{};
+  mapped.header = layout::control_header<layout::LinkMessage>(ControlType::kMapped);
+  mapped.link = link;
+  mapped.epoch = epoch;
+  control.send(mapped);
 }
 
 void ConsumerCore::remove_link(std::uint64_t number) {
@@ -222,6 +243,7 @@ void ConsumerCore::lose_control() {
   alone_runs = false;
   epoch = 0;
   reconnect_at_ns = now_ns() + kReconnectPauseMinNs;
+  waiter.alarm(reconnect_at_ns);
 }
 
 void ConsumerCore::try_reconnect() {
@@ -231,8 +253,10 @@ void ConsumerCore::try_reconnect() {
   }
   reconnect_at_ns = now + reconnect_pause_ns;
   reconnect_pause_ns = std::min(reconnect_pause_ns * 2, kReconnectPauseMaxNs);
+  waiter.alarm(reconnect_at_ns);
   if (say_hello(now + 1'000'000'000)) {
     reconnect_pause_ns = kReconnectPauseMinNs;
+    waiter.silence();
   } else {
     control.close();
   }

@@ -11,8 +11,9 @@ using layout::ControlType;
 
 namespace {
 
-// The control socket is looked at once in so many takes: a new link waits no longer than that.
-constexpr std::uint32_t kTakesPerControlLook = 128;
+// A consumer that never sleeps looks at its control socket this often: a new link waits no longer.
+// Each look is a system call.
+constexpr std::uint64_t kControlLookNs = 1'000'000;
 // A link that only skips (duplicates, verdicts) gives way to the next one after so many.
 constexpr int kSkipsPerTurn = 64;
 
@@ -41,62 +42,66 @@ Error not_running(const Delivery& delivery) {
 
 Result<std::optional<Delivery>> ConsumerCore::take(std::uint64_t deadline_ns,
                                                    std::unique_lock<std::mutex>& lock) {
-  const std::uint64_t started = now_ns();
+  const std::uint64_t started = clock.now_ns();
   const std::uint64_t spin_ns = options.wait == WaitMode::kAdaptive ? options.spin_us * 1000ULL : 0;
   std::uint64_t now = started;
-  for (std::uint32_t round = 0;; ++round) {
-    if (takes_since_control++ >= kTakesPerControlLook || links.empty()) {
-      takes_since_control = 0;
+  Result<std::optional<Delivery>> taken{std::optional<Delivery>()};  // Filled in where it stands.
+  for (;;) {  // Ends with a message, an error or the deadline.
+    if (now >= next_control_look_ns || links.empty()) {
+      next_control_look_ns = now + kControlLookNs;
       read_control();
     }
     if (closed) {
       return Error{ErrorCode::kClosed,
                    "queue '" + options.queue + "' was removed or the bus was shut down"};
     }
-    Delivery delivery;
-    if (running < options.max_running && take_one(now, delivery)) {
-      return std::optional<Delivery>(std::move(delivery));
+    if (running < options.max_running && take_one(now, *taken)) {
+      return taken;
     }
     pause_briefly();
-    now = now_ns();
-    if (now >= deadline_ns) {
-      return std::optional<Delivery>();
-    }
-    if (!control) {
+    now = clock.now_ns();
+    if (!control) {  // Before the deadline: an event loop only ever takes without waiting.
       try_reconnect();
+    }
+    if (now >= deadline_ns) {
+      return taken;
     }
     const bool sleepy = options.wait == WaitMode::kBlock ||
                         (options.wait == WaitMode::kAdaptive && now - started > spin_ns);
     if (sleepy && !arm_and_look()) {
       const std::uint64_t until = control ? deadline_ns : std::min(deadline_ns, reconnect_at_ns);
       if (lock.owns_lock()) {
+        sleeps = true;
         lock.unlock();
         waiter.wait(until);
         lock.lock();
+        sleeps = false;
       } else {
         waiter.wait(until);
       }
-      now = now_ns();
-      takes_since_control = kTakesPerControlLook;
+      now = clock.now_ns();
+      next_control_look_ns = 0;
     }
   }
 }
 
 // One turn over the links, starting behind the one served last, so that none starves.
-bool ConsumerCore::take_one(std::uint64_t now, Delivery& delivery) {
+bool ConsumerCore::take_one(std::uint64_t now, std::optional<Delivery>& delivery) {
   if (epoch == 0 || alone_runs || (wants_alone && running > 0)) {
     return false;
   }
   wants_alone = false;
   const auto count = static_cast<std::uint32_t>(links.size());
+  std::uint32_t next = next_link < count ? next_link : 0;
+  Begun begun;
   for (std::uint32_t turn = 0; turn < count; ++turn) {
-    const std::uint32_t index = (next_link + turn) % count;
+    const std::uint32_t index = next;
+    next = index + 1 < count ? index + 1 : 0;
     LinkEnds* ends = links[index].get();
     if (ends == nullptr) {
       continue;
     }
     for (int skips = 0; skips < kSkipsPerTurn; ++skips) {
-      Begun begun;
       const NextResult result = ends->link->next(now, running == 0, supersedes, begun);
       if (result == NextResult::kSkipped) {
         ring(*ends);
@@ -108,11 +113,11 @@ bool ConsumerCore::take_one(std::uint64_t now, Delivery& delivery) {
         return false;
       }
       if (result == NextResult::kBegun) {
-        next_link = index + 1;
+        next_link = next;
         running += 1;
         alone_runs = begun.alone;
         figures.begun += 1;
-        begun_to_delivery(*ends, index, begun, delivery);
+        begun_to_delivery(*ends, index, begun, delivery.emplace());
         return true;
       }
       break;
@@ -151,13 +156,16 @@ void ConsumerCore::finished(LinkEnds& ends) {
   if (running == 0) {
     alone_runs = false;
   }
+  if (sleeps) {
+    waiter.raise();  // What waited for this answer may be taken now.
+  }
   ring(ends);
 }
 
 Result<void> ConsumerCore::ack(const Delivery& delivery, const Answer& answer) {
   LinkEnds* ends = find(delivery);
   if (ends == nullptr || !ends->link->ack(delivery.slot, delivery.sequence, code_of(answer.status),
-                                          answer.text, answer.metadata, now_ns())) {
+                                          answer.text, answer.metadata, clock.now_ns())) {
     return not_running(delivery);
   }
   figures.acked += 1;
@@ -207,7 +215,7 @@ bool ConsumerCore::arm_and_look() {
     }
   }
   waiter.lower();
-  read_control();
+  const bool heard = read_control();
   sleep_generation += 1;
   for (const auto& ends : links) {
     if (ends) {
@@ -216,6 +224,9 @@ bool ConsumerCore::arm_and_look() {
   }
   layout::fence_full();  // [F2] armed before the last look; pairs with the writers' fence before
                          // they read `sleeping`
+  if (heard) {
+    return true;
+  }
   if (running >= options.max_running || alone_runs || wants_alone || epoch == 0) {
     return false;  // Nothing could be taken anyway; an answer or a control message comes first.
   }

@@ -8,10 +8,12 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "libclient/src/clock.hpp"
 #include "libclient/src/consumer_link.hpp"
+#include "libclient/src/hot_clock.hpp"
 #include "libclient/src/session.hpp"
 #include "libclient/src/waiter.hpp"
 
@@ -19,6 +21,7 @@ namespace ackbus {
 
 struct ConsumerCore {
   static Result<std::unique_ptr<ConsumerCore>> connect(const ConsumerOptions& options);
+  ~ConsumerCore();
 
   Result<std::optional<Delivery>> take(std::uint64_t deadline_ns,
                                        std::unique_lock<std::mutex>& lock);
@@ -29,7 +32,7 @@ struct ConsumerCore {
   Result<void> publish_segment(SegmentKind kind, std::uint64_t deadline_ns);
   void settle_fd();
 
-  [[nodiscard]] bool forked() const { return fork_generation() != made_in_generation; }
+  [[nodiscard]] bool forked() const { return forked_since(made_in_generation); }
   [[nodiscard]] ConsumerStatistics statistics() const;
 
   struct LinkEnds {
@@ -50,6 +53,7 @@ struct ConsumerCore {
   std::string runtime_dir;
   ControlSocket control;
   Mapping bus;
+  HotClock clock;
   Waiter waiter;
   std::vector<std::unique_ptr<LinkEnds>>
       links;                // null where one was removed; the index is Delivery::link_index
@@ -58,15 +62,16 @@ struct ConsumerCore {
   std::uint64_t supersedes = 0;  // a bit per kind
   std::uint64_t kinds_moved = UINT64_MAX;
   std::uint64_t sleep_generation = 0;
+  std::uint64_t next_control_look_ns = 0;
   std::uint64_t reconnect_at_ns = 0;
   std::uint64_t reconnect_pause_ns = 0;
   std::uint32_t running = 0;
   std::uint32_t next_link = 0;
-  std::uint32_t takes_since_control = 0;
   std::uint32_t request = 0;
   Mapping predecessor;
   ConsumerStatistics figures;
   bool alone_runs = false;   // a message that must run alone is running
+  bool sleeps = false;       // a thread of a shared handle is in take()
   bool wants_alone = false;  // one waits for the others to end
   bool exposed = false;
   bool closed = false;
@@ -74,15 +79,16 @@ struct ConsumerCore {
 
  private:
   Result<void> say_hello(std::uint64_t deadline_ns);
-  void read_control();
+  bool read_control();  // true when it heard anything: what take() waits for may be there
   void handle_control(ControlPacket& packet);
   void activate(ControlPacket& packet);
   void add_link(ControlPacket& packet);
+  void say_mapped(std::uint64_t link);
   void remove_link(std::uint64_t number);
   void lose_control();
   void try_reconnect();
   void refresh_kinds();
-  bool take_one(std::uint64_t now, Delivery& delivery);
+  bool take_one(std::uint64_t now, std::optional<Delivery>& delivery);
   void ring(LinkEnds& ends);
   bool arm_and_look();
   void begun_to_delivery(LinkEnds& ends, std::uint32_t index, const Begun& begun,

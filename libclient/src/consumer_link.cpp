@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "libclient/src/ack_text.hpp"
+#include "libclient/src/prefetch.hpp"
 #include "shm_layout/assert.hpp"
 
 namespace ackbus {
@@ -37,7 +38,8 @@ bool ConsumerLink::has_work() const {
       tracking_.redelivery(next_redelivery_).number.load_relaxed() == next_redelivery_) {
     return true;
   }
-  return submission_.place(next_main_).number.load_relaxed() == next_main_;
+  // A message that waits for another one is no work: what ends its wait is.
+  return !held_ && submission_.place(next_main_).number.load_relaxed() == next_main_;
 }
 
 // ---- observe ----
@@ -87,6 +89,7 @@ NextResult ConsumerLink::next_main(std::uint64_t now_ns, std::uint64_t supersede
     }
     return NextResult::kNothing;
   }
+  prefetch_ahead();
   Candidate candidate;
   candidate.sequence = copy.number;
   candidate.slot = copy.slot;
@@ -100,7 +103,8 @@ NextResult ConsumerLink::next_main(std::uint64_t now_ns, std::uint64_t supersede
       copy.slot < slots_.size() && candidate.kind != 0 && candidate.kind < layout::kKindsMax;
   if (sound && !plain) {
     sound = load_descriptor(candidate);
-    if (sound && (key_busy(candidate, supersedes) || held(candidate))) {
+    held_ = sound && (key_busy(candidate, supersedes) || held(candidate));
+    if (held_) {
       return NextResult::kNothing;
     }
   }
@@ -125,6 +129,14 @@ NextResult ConsumerLink::next_main(std::uint64_t now_ns, std::uint64_t supersede
   }
   candidate.check_cancel = candidate.sequence < cancel_check_until_;
   return begin(candidate, supersedes, now_ns, begun);
+}
+
+// The lines of the next messages and their answers, which still lie in the producer's cache.
+void ConsumerLink::prefetch_ahead() const {
+  const layout::Place& place = submission_.place(next_main_ + kPrefetchPlaces);
+  prefetch_to_read(&place.number);
+  prefetch_to_read(&place.inline_words[layout::kInlineWords - 1]);
+  prefetch_to_write(&ack_.place(next_ack_ + kPrefetchPlaces));
 }
 
 bool ConsumerLink::load_descriptor(Candidate& candidate) const {
@@ -232,6 +244,20 @@ NextResult ConsumerLink::begin(const Candidate& candidate, std::uint64_t superse
     skip(candidate, AckCode::kSkippedVerdict, now_ns);
     return NextResult::kSkipped;
   }
+  take_up(candidate, may_have_run, begun);
+  if (!locate_payload(candidate, begun)) {
+    add(ack_.words().rejected);
+    ack(candidate.slot, candidate.sequence, AckCode::kFailed,
+        "the payload lies outside the link's arena", {}, now_ns);
+    return NextResult::kSkipped;
+  }
+  return NextResult::kBegun;
+}
+
+// The message runs from here on, in this process's books and in its figures.
+void ConsumerLink::take_up(const Candidate& candidate, bool may_have_run, Begun& begun) {
+  Slot& mine = slots_[candidate.slot];
+  layout::ConsumerCounters& counters = ack_.counters(candidate.kind);
   begun = Begun{};
   begun.sequence = candidate.sequence;
   begun.sent_ns = candidate.sent_ns;
@@ -255,13 +281,6 @@ NextResult ConsumerLink::begin(const Candidate& candidate, std::uint64_t superse
   if (candidate.attempt > 1) {
     add(counters.redelivered);
   }
-  if (!locate_payload(candidate, begun)) {
-    add(ack_.words().rejected);
-    ack(candidate.slot, candidate.sequence, AckCode::kFailed,
-        "the payload lies outside the link's arena", {}, now_ns);
-    return NextResult::kSkipped;
-  }
-  return NextResult::kBegun;
 }
 
 bool ConsumerLink::locate_payload(const Candidate& candidate, Begun& begun) {

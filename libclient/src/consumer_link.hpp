@@ -121,11 +121,15 @@ class ConsumerLink {
   NextResult next_redelivery(std::uint64_t now_ns, bool idle, std::uint64_t supersedes,
                              Begun& begun);
   NextResult next_main(std::uint64_t now_ns, std::uint64_t supersedes, Begun& begun);
+  // How far ahead. Measured: from 8 on one figure; nearer ones make a round trip a quarter longer.
+  static constexpr std::uint64_t kPrefetchPlaces = 8;
+  void prefetch_ahead() const;
   bool load_descriptor(Candidate& candidate) const;
   [[nodiscard]] bool held(const Candidate& candidate) const;
   [[nodiscard]] bool key_busy(const Candidate& candidate, std::uint64_t supersedes) const;
   NextResult begin(const Candidate& candidate, std::uint64_t supersedes, std::uint64_t now_ns,
                    Begun& begun);
+  void take_up(const Candidate& candidate, bool may_have_run, Begun& begun);
   bool locate_payload(const Candidate& candidate, Begun& begun);
   void follow_interventions(std::uint64_t now_ns);
   void answer_given_back_verdicts(std::uint64_t now_ns);
@@ -155,7 +159,10 @@ class ConsumerLink {
   std::uint64_t skipped_ = 0;
   std::uint64_t duplicates_ = 0;
   std::uint64_t supersedes_seen_ = 0;
+  std::size_t bucket_ = 0;  // of the latency counted last: the next one mostly falls into it too
   std::uint32_t running_count_ = 0;
+  bool held_ =
+      false;  // the next main message waits: until an answer, or until the daemon intervenes
   bool violated_ = false;
   bool fence_after_begin_;
 };

@@ -32,21 +32,26 @@ std::uint32_t OutcomeStore::reserve(std::uint32_t slot, std::uint64_t sequence, 
   return index;
 }
 
-void OutcomeStore::know(std::uint32_t index, Outcome outcome) {
+void OutcomeStore::know(std::uint32_t index) {
   Node& node = nodes_[index];
   ACKBUS_ASSERT(!node.known && node.sequence != 0);
   node.known = true;
-  node.outcome = std::move(outcome);
   node.previous = last_;
   (last_ == kNone ? first_ : nodes_[last_].next) = index;
   last_ = index;
   waiting_ += 1;
   if (node.forget) {
-    remove(index);
+    drop(index);
   }
 }
 
-OutcomeStore::Node OutcomeStore::remove(std::uint32_t index) {
+void OutcomeStore::know(std::uint32_t index, Outcome outcome) {
+  nodes_[index].outcome = std::move(outcome);
+  know(index);
+}
+
+// Out of the queue and out of its slot's chain.
+void OutcomeStore::unlink(std::uint32_t index) {
   Node& node = nodes_[index];
   (node.previous == kNone ? first_ : nodes_[node.previous].next) = node.next;
   (node.next == kNone ? last_ : nodes_[node.next].previous) = node.previous;
@@ -57,7 +62,16 @@ OutcomeStore::Node OutcomeStore::remove(std::uint32_t index) {
     link = &nodes_[*link].next_in_slot;
   }
   *link = node.next_in_slot;
-  Node taken = std::move(node);
+}
+
+void OutcomeStore::drop(std::uint32_t index) {
+  unlink(index);
+  release(index);
+}
+
+OutcomeStore::Node OutcomeStore::remove(std::uint32_t index) {
+  unlink(index);
+  Node taken = std::move(nodes_[index]);
   release(index);
   return taken;
 }
@@ -69,18 +83,28 @@ void OutcomeStore::release(std::uint32_t index) {
   node.next = free_;
   free_ = index;
   free_nodes_ += 1;
+  Outcome& outcome = node.outcome;
+  outcome.code = OutcomeCode::kReserved;
+  // Rare, so that the rest costs nothing.
+  if (!outcome.text.empty() || !outcome.metadata.empty() || outcome.text_cut) {
+    outcome = Outcome{};
+  }
+}
+
+std::uint32_t OutcomeStore::find(std::uint32_t slot, std::uint64_t sequence) const {
+  if (slot >= by_slot_.size() || sequence == 0) {
+    return kNone;
+  }
+  std::uint32_t index = by_slot_[slot];
+  while (index != kNone && nodes_[index].sequence != sequence) {  // Bounded: each node once.
+    index = nodes_[index].next_in_slot;
+  }
+  return index != kNone && nodes_[index].known ? index : kNone;
 }
 
 std::optional<OutcomeStore::Node> OutcomeStore::take(std::uint32_t slot, std::uint64_t sequence) {
-  if (slot >= by_slot_.size() || sequence == 0) {
-    return std::nullopt;
-  }
-  for (std::uint32_t index = by_slot_[slot]; index != kNone; index = nodes_[index].next_in_slot) {
-    if (nodes_[index].sequence == sequence) {
-      return nodes_[index].known ? std::optional<Node>(remove(index)) : std::nullopt;
-    }
-  }
-  return std::nullopt;
+  const std::uint32_t index = find(slot, sequence);
+  return index == kNone ? std::nullopt : std::optional<Node>(remove(index));
 }
 
 std::optional<OutcomeStore::Node> OutcomeStore::take_oldest() {

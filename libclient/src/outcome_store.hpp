@@ -36,19 +36,28 @@ class OutcomeStore {
   [[nodiscard]] std::uint32_t free_nodes() const { return free_nodes_; }
   std::uint32_t reserve(std::uint32_t slot, std::uint64_t sequence, Kind kind, const MessageId& id,
                         bool forget);
+  // The outcome of a reserved node, empty until it is filled in; to be followed by know().
+  [[nodiscard]] Outcome& outcome(std::uint32_t node) { return nodes_[node].outcome; }
   // The outcome of a reserved node is known: it joins the queue, or goes at once when nobody wants
   // it.
+  void know(std::uint32_t node);
   void know(std::uint32_t node, Outcome outcome);
   // Takes the known outcome of (slot, sequence); nullopt when it is not there.
   std::optional<Node> take(std::uint32_t slot, std::uint64_t sequence);
   // Takes the oldest known outcome.
   std::optional<Node> take_oldest();
+  // The same in two steps, which moves nothing but what is wanted: a known node, or kNone; and its
+  // end.
+  [[nodiscard]] std::uint32_t oldest() const { return first_; }
+  [[nodiscard]] std::uint32_t find(std::uint32_t slot, std::uint64_t sequence) const;
+  void drop(std::uint32_t node);
   [[nodiscard]] std::uint32_t waiting() const { return waiting_; }
-  [[nodiscard]] const Node& node(std::uint32_t index) const { return nodes_[index]; }
+  [[nodiscard]] Node& node(std::uint32_t index) { return nodes_[index]; }
 
  private:
   void release(std::uint32_t index);
   Node remove(std::uint32_t index);
+  void unlink(std::uint32_t index);
 
   std::vector<Node> nodes_;
   std::vector<std::uint32_t> by_slot_;  // first node of a slot's chain

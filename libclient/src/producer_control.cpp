@@ -157,21 +157,24 @@ Result<void> ProducerCore::adopt_link(const ControlPacket& packet) {
 
 // ---- what the daemon says later ----
 
-void ProducerCore::read_control() {
+bool ProducerCore::read_control() {
+  bool heard = false;
   for (int packets = 0; packets < 64 && control; ++packets) {
     ControlPacket packet;
     switch (control.receive(packet)) {
       case ReceiveState::kPacket:
+        heard = true;
         reattaching ? handle_reattach(packet) : handle_control(packet);
         break;
       case ReceiveState::kNothing:
-        return;
+        return heard;
       case ReceiveState::kHungUp:
       case ReceiveState::kMalformed:
         lose_control();
-        return;
+        return true;
     }
   }
+  return heard;
 }
 
 void ProducerCore::handle_control(ControlPacket& packet) {
@@ -248,6 +251,7 @@ void ProducerCore::lose_control() {
   control.close();
   reattaching = false;
   reconnect_at_ns = now_ns() + kReconnectPauseMinNs;
+  waiter.alarm(reconnect_at_ns);
 }
 
 void ProducerCore::try_reattach() {
@@ -257,11 +261,13 @@ void ProducerCore::try_reattach() {
   }
   reconnect_at_ns = now + reconnect_pause_ns;
   reconnect_pause_ns = std::min(reconnect_pause_ns * 2, kReconnectPauseMaxNs);
+  waiter.alarm(reconnect_at_ns);
   Result<ControlSocket> socket = ControlSocket::connect(runtime_dir, options.bus);
   if (!socket) {
     return;
   }
   control = std::move(*socket);
+  waiter.silence();
   reattaching = true;
   if (!send_hello(control, hello(true)) || !waiter.add(control.fd())) {
     control.close();

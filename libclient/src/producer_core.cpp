@@ -1,10 +1,7 @@
 #include "libclient/src/producer_core.hpp"
 
 #include <algorithm>
-#include <cstring>
-
-#include "shm_layout/assert.hpp"
-#include "shm_layout/policy.hpp"
+#include <utility>
 
 namespace ackbus {
 
@@ -12,15 +9,55 @@ using layout::ControlType;
 
 namespace {
 
-constexpr std::uint64_t kTimeoutMsMax = 24ULL * 3600 * 1000;
-
-Error range_error(const char* option, const std::string& value, const std::string& range) {
-  return {ErrorCode::kInvalid, std::string(option) + " " + value + " is out of range: " + range};
+// Into an empty outcome; most have no text, so nothing but numbers moves.
+void move_outcome(Outcome& from, Outcome& to) {
+  if (!from.text.empty() || !from.metadata.empty() || from.text_cut) {
+    to = std::move(from);
+    return;
+  }
+  to.code = from.code;
+  to.reason = from.reason;
+  to.attempt = from.attempt;
+  to.latency_ns = from.latency_ns;
 }
 
 }  // namespace
 
-// ---- claim, fill, commit ----
+// ---- wait and claim ----
+
+template <typename Done>
+Result<void> ProducerCore::wait_until(std::uint64_t deadline_ns, std::unique_lock<std::mutex>& lock,
+                                      Done done) {
+  const std::uint64_t started = clock.now_ns();
+  const std::uint64_t spin_ns = options.wait == WaitMode::kAdaptive ? options.spin_us * 1000ULL : 0;
+  for (std::uint32_t round = 0;; ++round) {
+    // The look costs a tenth of a reap, and an answer that it misses is found a few rounds later.
+    if (round % 32 == 0 || options.wait == WaitMode::kBlock || link->has_work()) {
+      reap();
+    }
+    if (done()) {
+      return {};
+    }
+    if (!has_next_id) {
+      next_id = MessageId::create();
+      has_next_id = true;
+    }
+    pause_briefly();
+    if (options.wait != WaitMode::kBlock && round % 32 != 31) {
+      continue;
+    }
+    const std::uint64_t now = now_ns();
+    if (now >= deadline_ns) {
+      return Error{ErrorCode::kTimeout, "the deadline passed"};
+    }
+    if (options.wait == WaitMode::kBlock ||
+        (options.wait == WaitMode::kAdaptive && now - started > spin_ns)) {
+      sleep(deadline_ns, lock);
+    } else if (round % 4096 == 4095) {
+      read_control();  // A spinner never sleeps, so it looks at its socket now and then.
+    }
+  }
+}
 
 bool ProducerCore::try_claim(std::uint64_t bytes, std::uint32_t& slot) {
   const std::optional<std::uint32_t> claimed = link->claim();
@@ -40,6 +77,12 @@ bool ProducerCore::try_claim(std::uint64_t bytes, std::uint32_t& slot) {
   return true;
 }
 
+bool ProducerCore::claim_at_once(Kind kind, std::uint64_t bytes, std::uint32_t& slot) {
+  const auto number = static_cast<std::uint32_t>(kind);
+  return !closed && number < layout::kKindsMax && (kinds_known >> number & 1U) != 0 &&
+         (bytes <= layout::kInlineBytesMax || bytes <= arena.capacity()) && try_claim(bytes, slot);
+}
+
 Result<std::uint32_t> ProducerCore::claim(Kind kind, std::uint64_t bytes, std::uint64_t deadline_ns,
                                           std::unique_lock<std::mutex>& lock) {
   if (closed) {
@@ -55,7 +98,7 @@ Result<std::uint32_t> ProducerCore::claim(Kind kind, std::uint64_t bytes, std::u
         ErrorCode::kInvalid,
         "a payload of " + std::to_string(bytes) + " bytes is larger than the link's arena of " +
             std::to_string(arena.capacity()) +
-            ": raise ProducerOptions::arena_bytes (the bus's quota is [limits] arena_max_bytes)"};
+            ": raise ProducerOptions::arena_bytes (the bus's quota is [limits] max_arena_bytes)"};
   }
   std::uint32_t slot = 0;
   if (try_claim(bytes, slot)) {
@@ -82,163 +125,16 @@ Result<std::uint32_t> ProducerCore::claim(Kind kind, std::uint64_t bytes, std::u
   return slot;
 }
 
-Result<Loan> ProducerCore::loan(Kind kind, std::uint64_t bytes, std::uint64_t deadline_ns,
-                                std::unique_lock<std::mutex>& lock) {
-  // A loan always lies in the arena, so that it can be filled in place; zero bytes need none.
-  const std::uint64_t reserved =
-      bytes == 0 ? 0 : std::max<std::uint64_t>(bytes, layout::kInlineBytesMax + 1);
-  Result<std::uint32_t> slot = claim(kind, reserved, deadline_ns, lock);
-  if (!slot) {
-    return slot.error();
-  }
-  Loan loan;
-  loan.kind_ = kind;
-  loan.slot_ = *slot;
-  loan.offset_ = link_generation;
-  loan.owner_ = this;
-  loan.bytes_ = {bytes == 0 ? nullptr : link->arena() + payload_of_slot[*slot].first, bytes};
-  loans += 1;
-  return loan;
-}
-
-void ProducerCore::give_back_loan(std::uint32_t slot, std::uint64_t generation) {
-  loans -= 1;
-  if (generation == link_generation) {
-    const auto [offset, bytes] = payload_of_slot[slot];
-    if (bytes != 0) {
-      arena.release(offset, bytes);
-    }
-    link->unclaim(slot);
-  }
-  if (loans == 0) {
-    lost_links.clear();
-  }
-}
-
-Result<CommitRequest> ProducerCore::request(Kind kind, const SendOptions& send_options,
-                                            bool tracked) {
-  const auto timeout = send_options.timeout.count();
-  if (timeout < 0 || static_cast<std::uint64_t>(timeout) > kTimeoutMsMax) {
-    return range_error("timeout", std::to_string(timeout) + " ms",
-                       "1 ms to 24 h, or 0 for the kind's");
-  }
-  const auto max_wait = send_options.max_wait.count();
-  if (max_wait < 0 || static_cast<std::uint64_t>(max_wait) > kTimeoutMsMax) {
-    return range_error("max_wait", std::to_string(max_wait) + " ms",
-                       "1 ms to 24 h, or 0 for the kind's");
-  }
-  if (send_options.max_retries && *send_options.max_retries > layout::kRetriesMax) {
-    return range_error("max_retries", std::to_string(*send_options.max_retries), "0 to 1000");
-  }
-  CommitRequest made;
-  made.kind = kind;
-  made.tracked = tracked;
-  made.options = send_options;
-  const auto asked = [&](std::int64_t value) {
-    return value > 0 && static_cast<std::uint64_t>(value) < declared_min_ms;
-  };
-  if (asked(timeout) || asked(max_wait)) {
-    return range_error("timeout or max_wait",
-                       std::to_string(asked(timeout) ? timeout : max_wait) + " ms",
-                       "the daemon looks at this link every " + std::to_string(declared_min_ms) +
-                           " ms; declare less with ProducerOptions::min_timeout");
-  }
-  if (send_options.after_sequence != 0) {
-    if (send_options.after_sequence >= link->next_sequence()) {
-      return range_error("after_sequence", std::to_string(send_options.after_sequence),
-                         "it must name an earlier message of this producer");
-    }
-    const std::uint32_t slot = link->slot_of(send_options.after_sequence);
-    if (slot == OutcomeStore::kNone) {
-      made.options.after_sequence = 0;  // Its slot is free again: it is final.
-    } else {
-      made.after_slot = slot;
-    }
-  }
-  made.id = MessageId::create();
-  made.now_ns = now_ns();
-  return made;
-}
-
-Result<Ticket> ProducerCore::commit(Loan& loan, const SendOptions& send_options) {
-  if (loan.owner_ != this) {
-    return Error{ErrorCode::kInvalid, "this loan is empty or belongs to another producer"};
-  }
-  if (loan.offset_ != link_generation || closed) {
-    return closed ? closed_error()
-                  : Error{ErrorCode::kClosed,
-                          "the link was lost after this loan was taken: loan again"};
-  }
-  Result<CommitRequest> made = request(loan.kind_, send_options, true);
-  if (!made) {
-    return made.error();
-  }
-  CommitRequest& filled = *made;
-  filled.length = loan.bytes_.size();
-  filled.offset = payload_of_slot[loan.slot_].first;
-  if (filled.length <= layout::kInlineBytesMax) {
-    filled.inlined = loan.bytes_;
-  }
-  const Ticket ticket{link->commit(loan.slot_, filled), loan.slot_, filled.id};
-  loan.owner_ = nullptr;  // The slot and its bytes belong to the message now.
-  loans -= 1;
-  ring();
-  return ticket;
-}
-
-Result<Ticket> ProducerCore::send(Kind kind, std::span<const std::byte> payload,
-                                  const SendOptions& send_options, bool tracked,
-                                  std::uint64_t deadline_ns, std::unique_lock<std::mutex>& lock) {
-  Result<std::uint32_t> slot = claim(kind, payload.size(), deadline_ns, lock);
-  if (!slot) {
-    return slot.error();
-  }
-  Result<CommitRequest> made = request(kind, send_options, tracked);
-  const auto [offset, bytes] = payload_of_slot[*slot];
-  if (!made) {
-    if (bytes != 0) {
-      arena.release(offset, bytes);
-    }
-    link->unclaim(*slot);
-    return made.error();
-  }
-  made->length = payload.size();
-  made->offset = offset;
-  if (bytes == 0) {
-    made->inlined = payload;
-  } else {
-    std::memcpy(link->arena() + offset, payload.data(), payload.size());
-  }
-  const Ticket ticket{link->commit(*slot, *made), *slot, made->id};
-  ring();
-  return ticket;
-}
-
-void ProducerCore::ring() {
-  if (link->awaits_life()) {
-    read_control();
-  }
-  if (link->must_ring()) {
-    Waiter::ring(lives.back().ring.get());
-  }
-}
-
-Result<void> ProducerCore::cancel(const Ticket& ticket) {
-  if (!link->cancel(ticket.slot, ticket.sequence)) {
-    return Error{ErrorCode::kNotFound,
-                 "message " + ticket.id.to_string() + " has its outcome already"};
-  }
-  ring();
-  return {};
-}
-
 // ---- reap and wait ----
 
 void ProducerCore::reap() {
+  if (!control) {
+    try_reattach();
+  }
   if (link->awaits_life()) {
     read_control();
   }
-  const std::size_t known = link->reap(now_ns());
+  const std::size_t known = link->reap(clock.now_ns());
   if (link->switched()) {
     link->clear_switched();
     retire_lives();
@@ -269,11 +165,11 @@ bool ProducerCore::arm_and_look() {
     Waiter::drain(life.rung.get());
   }
   waiter.lower();
-  read_control();
+  const bool heard = read_control();
   link->arm(++sleep_generation);
   layout::fence_full();  // [F2] armed before the last look; pairs with the writers' fence before
                          // they read `sleeping`
-  return link->has_work();
+  return heard || link->has_work();
 }
 
 void ProducerCore::sleep(std::uint64_t deadline_ns, std::unique_lock<std::mutex>& lock) {
@@ -301,45 +197,17 @@ void ProducerCore::sleep(std::uint64_t deadline_ns, std::unique_lock<std::mutex>
   }
 }
 
-template <typename Done>
-Result<void> ProducerCore::wait_until(std::uint64_t deadline_ns, std::unique_lock<std::mutex>& lock,
-                                      Done done) {
-  const std::uint64_t started = now_ns();
-  const std::uint64_t spin_ns = options.wait == WaitMode::kAdaptive ? options.spin_us * 1000ULL : 0;
-  for (std::uint32_t round = 0;; ++round) {
-    reap();
-    if (done()) {
-      return {};
-    }
-    pause_briefly();
-    if (options.wait != WaitMode::kBlock && round % 32 != 31) {
-      continue;
-    }
-    const std::uint64_t now = now_ns();
-    if (now >= deadline_ns) {
-      return Error{ErrorCode::kTimeout, "the deadline passed"};
-    }
-    if (!control) {
-      try_reattach();
-    }
-    if (options.wait == WaitMode::kBlock ||
-        (options.wait == WaitMode::kAdaptive && now - started > spin_ns)) {
-      sleep(deadline_ns, lock);
-    } else if (round % 4096 == 4095) {
-      read_control();  // A spinner never sleeps, so it looks at its socket now and then.
-    }
-  }
-}
-
 Result<Outcome> ProducerCore::wait(const Ticket& ticket, std::uint64_t deadline_ns,
                                    std::unique_lock<std::mutex>& lock) {
-  std::optional<OutcomeStore::Node> found;
+  std::uint32_t found = OutcomeStore::kNone;
   const Result<void> waited = wait_until(deadline_ns, lock, [&] {
-    found = outcomes->take(ticket.slot, ticket.sequence);
-    return found.has_value() || !link->pending(ticket.slot, ticket.sequence);
+    found = outcomes->find(ticket.slot, ticket.sequence);
+    return found != OutcomeStore::kNone || !link->pending(ticket.slot, ticket.sequence);
   });
-  if (found) {
-    return std::move(found->outcome);
+  if (found != OutcomeStore::kNone) {
+    Result<Outcome> outcome(std::move(outcomes->node(found).outcome));
+    outcomes->drop(found);
+    return outcome;
   }
   if (!waited) {
     return Error{ErrorCode::kTimeout, "message " + ticket.id.to_string() + " is still pending"};
@@ -355,12 +223,16 @@ Result<void> ProducerCore::wait_any(std::uint64_t deadline_ns, std::unique_lock<
 std::size_t ProducerCore::take(std::vector<Completion>& completions, std::size_t max) {
   std::size_t taken = 0;
   while (taken < max) {
-    std::optional<OutcomeStore::Node> node = outcomes->take_oldest();
-    if (!node) {
+    const std::uint32_t index = outcomes->oldest();
+    if (index == OutcomeStore::kNone) {
       break;
     }
-    completions.push_back(Completion{Ticket{node->sequence, node->slot, node->id}, node->kind,
-                                     std::move(node->outcome)});
+    OutcomeStore::Node& node = outcomes->node(index);
+    Completion& completion = completions.emplace_back();
+    completion.ticket = Ticket{node.sequence, node.slot, node.id};
+    completion.kind = node.kind;
+    move_outcome(node.outcome, completion.outcome);
+    outcomes->drop(index);
     taken += 1;
   }
   return taken;

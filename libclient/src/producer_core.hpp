@@ -9,10 +9,12 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "libclient/src/arena.hpp"
 #include "libclient/src/clock.hpp"
+#include "libclient/src/hot_clock.hpp"
 #include "libclient/src/producer_link.hpp"
 #include "libclient/src/session.hpp"
 #include "libclient/src/waiter.hpp"
@@ -43,7 +45,7 @@ struct ProducerCore {
   // it is armed.
   void settle_completion_fd();
   // Whether the handle may be used in this process.
-  [[nodiscard]] bool forked() const { return fork_generation() != made_in_generation; }
+  [[nodiscard]] bool forked() const { return forked_since(made_in_generation); }
   [[nodiscard]] bool kind_known(Kind kind);
   [[nodiscard]] ProducerStatistics statistics() const;
 
@@ -65,6 +67,10 @@ struct ProducerCore {
   Mapping bus;
   Mapping submission;
   Mapping tracking;
+  HotClock clock;
+  // The next message's id, made while a wait has nothing else to do: 20 ns less of a round trip.
+  MessageId next_id;
+  bool has_next_id = false;
   Waiter waiter;
   std::deque<LifeEnds> lives;
   std::unique_ptr<OutcomeStore> outcomes;
@@ -79,7 +85,7 @@ struct ProducerCore {
   std::uint64_t loans = 0;
   std::uint64_t sleep_generation = 0;
   std::uint64_t made_in_generation = 0;
-  std::uint64_t reconnect_at_ns = 0;
+  std::uint64_t reconnect_at_ns = 0;  // when to look for the daemon again
   std::uint64_t reconnect_pause_ns = 0;
   std::uint64_t declared_min_ms = 0;  // how often the daemon looks: no message asks for less
   std::uint64_t kinds_known = 0;      // a bit per kind
@@ -99,7 +105,7 @@ struct ProducerCore {
   layout::HelloMessage hello(bool resume) const;
   Result<void> adopt_link(const ControlPacket& packet);
   void accept_life(ControlPacket& packet);
-  void read_control();
+  bool read_control();  // true when it heard anything: what a waiter waits for may be there
   void handle_control(ControlPacket& packet);
   void lose_control();
   void try_reattach();
@@ -112,8 +118,13 @@ struct ProducerCore {
   Result<void> wait_until(std::uint64_t deadline_ns, std::unique_lock<std::mutex>& lock, Done done);
   Result<std::uint32_t> claim(Kind kind, std::uint64_t bytes, std::uint64_t deadline_ns,
                               std::unique_lock<std::mutex>& lock);
+  // Without waiting and without saying why not.
+  bool claim_at_once(Kind kind, std::uint64_t bytes, std::uint32_t& slot);
   bool try_claim(std::uint64_t bytes, std::uint32_t& slot);
-  Result<CommitRequest> request(Kind kind, const SendOptions& options, bool tracked);
+  // Fills in what does not depend on the payload; an error when an option is out of range.
+  std::optional<Error> request(Kind kind, const SendOptions& options, bool tracked,
+                               CommitRequest& made);
+  std::optional<Error> apply(const SendOptions& options, CommitRequest& made);
   [[nodiscard]] Error closed_error() const;
 };
 

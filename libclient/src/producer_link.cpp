@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "libclient/src/prefetch.hpp"
 #include "shm_layout/assert.hpp"
 
 namespace ackbus {
@@ -29,6 +30,10 @@ std::optional<std::uint32_t> ProducerLink::claim() {
   if (free_.empty() || outcomes_.free_nodes() <= claimed_ || closed_ != OutcomeReason::kNone) {
     return std::nullopt;
   }
+  // The place lies in the consumer's cache. Asked for now, it is here when commit() writes it.
+  const layout::Place& place = submission_.place(next_sequence_);
+  prefetch_to_write(&place.number);
+  prefetch_to_write(&place.inline_words[layout::kInlineWords - 1]);
   const std::uint32_t slot = free_.back();
   free_.pop_back();
   claimed_ += 1;
@@ -39,6 +44,16 @@ void ProducerLink::unclaim(std::uint32_t slot) {
   ACKBUS_ASSERT(slots_[slot].sequence == 0 && claimed_ > 0);
   claimed_ -= 1;
   free_.push_back(slot);
+}
+
+void ProducerLink::fill(InlineWords& words, std::span<const std::byte> payload) {
+  words.used = (payload.size() + 7) / 8;
+  if (payload.size() == sizeof(words.words)) {
+    std::memcpy(words.words, payload.data(), sizeof(words.words));  // A size known here is cheap.
+  } else if (!payload.empty()) {
+    words.words[words.used - 1] = 0;
+    std::memcpy(words.words, payload.data(), payload.size());
+  }
 }
 
 std::uint64_t ProducerLink::commit(std::uint32_t slot, const CommitRequest& request) {
@@ -59,33 +74,39 @@ std::uint64_t ProducerLink::commit(std::uint32_t slot, const CommitRequest& requ
         outcomes_.reserve(slot, sequence, request.kind, request.id, request.options.forget_outcome);
     pending_count_ += 1;
   }
-  write_descriptor(slot, request);
-  // relaxed because a figure orders nothing; before the place, so that sent never lags what was
-  // committed.
-  counter.store_relaxed(counter.load_relaxed() + 1);
-  write_place(slot, request);
-  submission_.words().committed.store_relaxed(
-      sequence);  // relaxed because it is a hint for the daemon's scan
-  return sequence;
-}
-
-void ProducerLink::write_descriptor(std::uint32_t slot, const CommitRequest& request) {
-  const Slot& mine = slots_[slot];
   const bool inlined = request.length <= layout::kInlineBytesMax;
   std::uint32_t flags = request.tracked ? layout::kFlagTracked : 0U;
   flags |= inlined ? layout::kFlagInline : 0U;
   flags |= request.options.after_sequence != 0 ? layout::kFlagAfter : 0U;
   flags |= request.options.key != 0 ? layout::kFlagKeyed : 0U;
+  const std::uint32_t kind_flags =
+      layout::pack_kind(static_cast<std::uint16_t>(request.kind), flags);
+  InlineWords words;
+  if (inlined) {
+    fill(words, request.inlined);
+  }
+  write_descriptor(slot, request, kind_flags, words);
+  // relaxed because a figure orders nothing; before the place, so that sent never lags what was
+  // committed.
+  counter.store_relaxed(counter.load_relaxed() + 1);
+  write_place(slot, request, kind_flags, words);
+  submission_.words().committed.store_relaxed(
+      sequence);  // relaxed because it is a hint for the daemon's scan
+  return sequence;
+}
+
+void ProducerLink::write_descriptor(std::uint32_t slot, const CommitRequest& request,
+                                    std::uint32_t kind_flags, const InlineWords& words) {
   layout::DescriptorCopy copy;
-  copy.number = mine.sequence;
+  copy.number = slots_[slot].sequence;
   static_assert(sizeof(MessageId) == sizeof(copy.id));
   std::memcpy(copy.id, &request.id, sizeof(copy.id));
   copy.length = request.length;
-  copy.offset = inlined ? 0 : request.offset;
+  copy.offset = request.length <= layout::kInlineBytesMax ? 0 : request.offset;
   copy.sent_ns = request.now_ns;
   copy.key = request.options.key;
   copy.after = request.options.after_sequence;
-  copy.kind_flags = layout::pack_kind(static_cast<std::uint16_t>(request.kind), flags);
+  copy.kind_flags = kind_flags;
   copy.timeout_ms = static_cast<std::uint32_t>(request.options.timeout.count());
   copy.max_wait_ms = static_cast<std::uint32_t>(request.options.max_wait.count());
   const std::uint32_t retries =
@@ -94,39 +115,26 @@ void ProducerLink::write_descriptor(std::uint32_t slot, const CommitRequest& req
   copy.retries_after_slot = retries << 16 | (request.after_slot & 0xffffU);
   layout::Descriptor& descriptor = submission_.descriptor(slot);
   layout::descriptor_begin(descriptor);
-  if (inlined) {
-    std::uint64_t words[layout::kInlineWords] = {};
-    if (!request.inlined.empty()) {
-      std::memcpy(words, request.inlined.data(), request.inlined.size());
-    }
-    const std::size_t used = (request.length + 7) / 8;
-    for (std::size_t i = 0; i < used; ++i) {
-      descriptor.inline_words[i].store_relaxed(
-          words[i]);  // relaxed because the number publishes it
-    }
+  for (std::size_t i = 0; i < words.used; ++i) {
+    // relaxed because the number publishes it
+    descriptor.inline_words[i].store_relaxed(words.words[i]);
   }
   layout::descriptor_publish(descriptor, copy);
 }
 
-void ProducerLink::write_place(std::uint32_t slot, const CommitRequest& request) {
-  const Slot& mine = slots_[slot];
-  const layout::Descriptor& descriptor = submission_.descriptor(slot);
+void ProducerLink::write_place(std::uint32_t slot, const CommitRequest& request,
+                               std::uint32_t kind_flags, const InlineWords& words) {
   layout::PlaceCopy copy;
-  copy.number = mine.sequence;
+  copy.number = slots_[slot].sequence;
   copy.length = request.length;
   copy.sent_ns = request.now_ns;
   copy.slot = slot;
-  copy.kind_flags =
-      descriptor.kind_flags.load_relaxed();  // relaxed because this thread wrote it just now
-  layout::Place& place = submission_.place(mine.sequence);
+  copy.kind_flags = kind_flags;
+  layout::Place& place = submission_.place(copy.number);
   layout::place_begin(place);
-  if (request.length <= layout::kInlineBytesMax) {
-    const std::size_t used = (request.length + 7) / 8;
-    for (std::size_t i = 0; i < used; ++i) {
-      // relaxed because the number publishes it, and because this thread wrote the descriptor just
-      // now
-      place.inline_words[i].store_relaxed(descriptor.inline_words[i].load_relaxed());
-    }
+  for (std::size_t i = 0; i < words.used; ++i) {
+    // relaxed because the number publishes it
+    place.inline_words[i].store_relaxed(words.words[i]);
   }
   layout::place_publish(place, copy);
 }
@@ -147,20 +155,12 @@ bool ProducerLink::must_ring() {
   return true;
 }
 
-bool ProducerLink::awaits_life() const {
-  // relaxed because the control message that brings the life orders what matters
-  return tracking_.words().epoch.load_relaxed() > newest_epoch();
-}
-
 // ---- lives ----
 
-std::uint64_t ProducerLink::newest_epoch() const {
-  return lives_.empty() ? retired_epoch_ : lives_.back().epoch;
-}
-
 void ProducerLink::add_life(const LifeView& life) {
-  ACKBUS_ASSERT(life.epoch > newest_epoch());
+  ACKBUS_ASSERT(life.epoch > newest_epoch_);
   lives_.push_back(life);
+  newest_epoch_ = life.epoch;
   rung_ = 0;
   if (lives_.size() == 1) {
     next_ack_ = 1;
@@ -204,11 +204,8 @@ void ProducerLink::close_all(OutcomeReason reason, std::uint64_t now_ns) {
     if (mine.sequence == 0 || !mine.tracked || mine.settled) {
       continue;
     }
-    Outcome outcome;
-    outcome.code = OutcomeCode::kClosed;
-    outcome.reason = reason;
-    outcome.latency_ns = now_ns > mine.sent_ns ? now_ns - mine.sent_ns : 0;
-    settle(slot, std::move(outcome));
+    settle(slot,
+           {OutcomeCode::kClosed, reason, 0, now_ns > mine.sent_ns ? now_ns - mine.sent_ns : 0});
   }
 }
 

@@ -64,11 +64,14 @@ class ProducerLink {
   [[nodiscard]] bool must_ring();
   void forget_rung() { rung_ = 0; }
   // True when the tracking segment names a life that add_life() has not brought yet.
-  [[nodiscard]] bool awaits_life() const;
+  [[nodiscard]] bool awaits_life() const {
+    // relaxed because the control message that brings the life orders what matters
+    return tracking_.words().epoch.load_relaxed() > newest_epoch_;
+  }
 
   // ---- lives. The caller keeps a life's mapping until retired_epoch() has passed it.
   void add_life(const LifeView& life);
-  [[nodiscard]] std::uint64_t newest_epoch() const;
+  [[nodiscard]] std::uint64_t newest_epoch() const { return newest_epoch_; }
   [[nodiscard]] std::uint64_t retired_epoch() const { return retired_epoch_; }
   [[nodiscard]] bool switched() const {
     return switched_;
@@ -123,20 +126,37 @@ class ProducerLink {
         false;  // answered SkippedVerdict: free once the entry says Verdict or Final
   };
 
-  void write_descriptor(std::uint32_t slot, const CommitRequest& request);
-  void write_place(std::uint32_t slot, const CommitRequest& request);
+  // A payload that travels inline, as whole words; the last one is filled up with zeros.
+  struct InlineWords {
+    std::uint64_t words[layout::kInlineWords];
+    std::size_t used = 0;
+  };
+  // What ends a message, beside the text that stands in its node already.
+  struct Ending {
+    OutcomeCode code = OutcomeCode::kReserved;
+    OutcomeReason reason = OutcomeReason::kNone;
+    std::uint32_t attempt = 0;
+    std::uint64_t latency_ns = 0;
+  };
+
+  static void fill(InlineWords& words, std::span<const std::byte> payload);
+  void write_descriptor(std::uint32_t slot, const CommitRequest& request, std::uint32_t kind_flags,
+                        const InlineWords& words);
+  void write_place(std::uint32_t slot, const CommitRequest& request, std::uint32_t kind_flags,
+                   const InlineWords& words);
   std::size_t take_acks(std::uint64_t now_ns);
   std::size_t take_verdicts(std::uint64_t now_ns);
   std::size_t scan_verdicts(std::uint64_t now_ns);
   std::size_t scan_records(std::uint64_t now_ns);
   bool follow_epoch(std::uint64_t now_ns, std::size_t& known);
   void follow_interventions();
+  void look_at_entries();
   void look_at_entry(std::uint32_t slot);
   bool settle_answer(std::uint32_t slot, std::uint64_t sequence, std::uint32_t code_flags,
                      std::uint64_t acked_ns, std::uint64_t now_ns);
   bool settle_verdict(std::uint32_t slot, std::uint64_t sequence, layout::VerdictReason reason,
                       std::uint64_t now_ns);
-  bool settle(std::uint32_t slot, Outcome outcome);
+  bool settle(std::uint32_t slot, const Ending& ending);
   [[nodiscard]] bool outcome_is_verdict(std::uint32_t slot) const;
   void try_free(std::uint32_t slot);
   void count(Kind kind, OutcomeCode code);
@@ -148,7 +168,8 @@ class ProducerLink {
   std::vector<Slot> slots_;
   std::vector<std::uint32_t> free_;
   std::vector<std::uint32_t> freed_;
-  std::deque<LifeView> lives_;  // front: acks are taken from; back: is rung
+  std::deque<LifeView> lives_;      // front: acks are taken from; back: is rung
+  std::uint64_t newest_epoch_ = 0;  // of lives_.back(), or of the life retired last
   std::uint64_t next_sequence_;
   std::uint64_t next_ack_ = 1;
   std::uint64_t next_verdict_ = 1;

@@ -160,6 +160,10 @@ void ProducerLink::follow_interventions() {
     return;
   }
   interventions_ = moved;
+  look_at_entries();
+}
+
+void ProducerLink::look_at_entries() {
   for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) {
     if (slots_[slot].sequence != 0) {
       look_at_entry(slot);
@@ -192,48 +196,48 @@ bool ProducerLink::settle_answer(std::uint32_t slot, std::uint64_t sequence,
   if (mine.settled || !mine.tracked) {
     return false;
   }
-  Outcome outcome;
-  outcome.attempt = std::max(1U, layout::answer_attempt(code_flags));
-  outcome.latency_ns =
+  Ending ending;
+  ending.attempt = std::max(1U, layout::answer_attempt(code_flags));
+  ending.latency_ns =
       std::clamp(acked_ns, mine.sent_ns, std::max(now_ns, mine.sent_ns)) - mine.sent_ns;
   switch (layout::answer_code(code_flags)) {
     case AckCode::kSuccess:
-      outcome.code = OutcomeCode::kSuccess;
+      ending.code = OutcomeCode::kSuccess;
       break;
     case AckCode::kPartialSuccess:
-      outcome.code = OutcomeCode::kPartialSuccess;
+      ending.code = OutcomeCode::kPartialSuccess;
       break;
     case AckCode::kFailed:
-      outcome.code = OutcomeCode::kFailed;
+      ending.code = OutcomeCode::kFailed;
       break;
     case AckCode::kSkippedCancelled:
-      outcome.code = OutcomeCode::kCancelled;
+      ending.code = OutcomeCode::kCancelled;
       break;
     case AckCode::kSkippedCancelledMayHaveRun:
-      outcome.code = OutcomeCode::kCancelledMayHaveRun;
+      ending.code = OutcomeCode::kCancelledMayHaveRun;
       break;
     case AckCode::kSkippedSuperseded:
-      outcome.code = OutcomeCode::kSuperseded;
+      ending.code = OutcomeCode::kSuperseded;
       break;
     case AckCode::kSkippedVerdict: {
       // The verdict that caused it; when the daemon withdrew it meanwhile it gives it again
       // (tracker.cpp).
       const layout::PendingCopyValue entry = layout::pending_read(tracking_.entry(slot));
       const bool named = entry.sequence == sequence && decides(entry.state);
-      outcome.code =
+      ending.code =
           named && layout::is_closed(entry.reason) ? OutcomeCode::kClosed : OutcomeCode::kExhausted;
-      outcome.reason = named ? reason_of(entry.reason) : OutcomeReason::kUndelivered;
+      ending.reason = named ? reason_of(entry.reason) : OutcomeReason::kUndelivered;
       mine.owes_verdict = !(named && entry.state == PendingState::kVerdict);
       break;
     }
     default:
-      outcome.code = OutcomeCode::kFailed;
-      outcome.text = "the consumer answered with an unknown code";
+      ending.code = OutcomeCode::kFailed;
+      outcomes_.outcome(mine.node).text = "the consumer answered with an unknown code";
   }
   if ((layout::answer_flags(code_flags) & layout::kAckHasText) != 0) {
-    read_text(slot, sequence, outcome);
+    read_text(slot, sequence, outcomes_.outcome(mine.node));
   }
-  return settle(slot, std::move(outcome));
+  return settle(slot, ending);
 }
 
 void ProducerLink::read_text(std::uint32_t slot, std::uint64_t sequence, Outcome& outcome) const {
@@ -255,21 +259,19 @@ bool ProducerLink::settle_verdict(std::uint32_t slot, std::uint64_t sequence, Ve
   mine.by_verdict = true;
   bool known = false;
   if (mine.tracked && !mine.settled && reason != VerdictReason::kGone) {
-    Outcome outcome;
-    outcome.code = layout::is_closed(reason) ? OutcomeCode::kClosed : OutcomeCode::kExhausted;
-    outcome.reason = reason_of(reason);
-    outcome.latency_ns = now_ns > mine.sent_ns ? now_ns - mine.sent_ns : 0;
-    known = settle(slot, std::move(outcome));
+    known =
+        settle(slot, {layout::is_closed(reason) ? OutcomeCode::kClosed : OutcomeCode::kExhausted,
+                      reason_of(reason), 0, now_ns > mine.sent_ns ? now_ns - mine.sent_ns : 0});
   }
   try_free(slot);
   return known;
 }
 
 // The first answer is the outcome: stored in the descriptor, counted, kept for the application.
-bool ProducerLink::settle(std::uint32_t slot, Outcome outcome) {
+bool ProducerLink::settle(std::uint32_t slot, const Ending& ending) {
   Slot& mine = slots_[slot];
   mine.settled = true;
-  const OutcomeCode code = outcome.code;
+  const OutcomeCode code = ending.code;
   // [E18] release: the daemon takes it for the outcome; pairs with the acquire in tracker.cpp
   submission_.descriptor(slot).outcome.store_release(
       layout::pack_outcome(mine.sequence, static_cast<std::uint8_t>(code)));
@@ -278,7 +280,12 @@ bool ProducerLink::settle(std::uint32_t slot, Outcome outcome) {
                            // membarrier can't help
   }
   count(mine.kind, code);
-  outcomes_.know(mine.node, std::move(outcome));
+  Outcome& outcome = outcomes_.outcome(mine.node);
+  outcome.code = code;
+  outcome.reason = ending.reason;
+  outcome.attempt = ending.attempt;
+  outcome.latency_ns = ending.latency_ns;
+  outcomes_.know(mine.node);
   mine.node = OutcomeStore::kNone;
   pending_count_ -= 1;
   follow_interventions();
@@ -289,8 +296,7 @@ bool ProducerLink::outcome_is_verdict(std::uint32_t slot) const {
   const std::uint64_t word =
       submission_.descriptor(slot).outcome.load_relaxed();  // relaxed because we wrote it
   const auto code = static_cast<OutcomeCode>(layout::outcome_code(word));
-  return slots_[slot].settled &&
-         (code == OutcomeCode::kExhausted || code == OutcomeCode::kClosed);
+  return slots_[slot].settled && (code == OutcomeCode::kExhausted || code == OutcomeCode::kClosed);
 }
 
 // When a slot is free: design section 3.

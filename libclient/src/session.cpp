@@ -17,9 +17,6 @@
 namespace ackbus {
 namespace {
 
-// Written in the child of a fork only; relaxed because it orders nothing.
-std::atomic<std::uint64_t> g_forks{0};
-
 int pidfd_of_this_process() { return static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)); }
 
 void copy_name(char (&to)[layout::kNameBytesMax], const std::string& from) {
@@ -56,10 +53,13 @@ Error timeout_error(const char* what) {
 
 std::uint64_t fork_generation() {
   static const bool registered = [] {
-    ::pthread_atfork(nullptr, nullptr, [] { g_forks.fetch_add(1, std::memory_order_relaxed); });
+    // relaxed because the count orders nothing: it is compared within one thread
+    // relaxed because it orders nothing: the child has one thread
+    ::pthread_atfork(nullptr, nullptr,
+                     [] { forks_of_process.fetch_add(1, std::memory_order_relaxed); });
     return true;
   }();
-  return registered ? g_forks.load(std::memory_order_relaxed) : 0;
+  return registered ? forks_of_process.load(std::memory_order_relaxed) : 0;
 }
 
 Error forked_error() {

@@ -5,6 +5,7 @@
 
 #include <ackbus/error.hpp>
 #include <ackbus/options.hpp>
+#include <atomic>
 #include <cstdint>
 #include <string>
 
@@ -15,8 +16,15 @@
 
 namespace ackbus {
 
-// Counts forks of this process: a handle made under another generation is refused by name.
+// Counts forks of this process: a handle made under another generation is refused by name. Counting
+// begins with the first call of fork_generation().
+inline std::atomic<std::uint64_t> forks_of_process{0};
 [[nodiscard]] std::uint64_t fork_generation();
+// The same for every later call, and cheap.
+[[nodiscard]] inline bool forked_since(std::uint64_t generation) {
+  // relaxed because it is written in the child of a fork only, by the one thread that it has
+  return forks_of_process.load(std::memory_order_relaxed) != generation;
+}
 [[nodiscard]] Error forked_error();
 // True when the kernel lets the daemon order this process's loads and stores (membarrier, global
 // expedited).

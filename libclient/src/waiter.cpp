@@ -2,6 +2,7 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -16,7 +17,9 @@ Result<Waiter> Waiter::create() {
   Waiter waiter;
   waiter.epoll_ = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
   waiter.event_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!waiter.epoll_ || !waiter.event_ || !waiter.add(waiter.event_.get())) {
+  waiter.timer_ = UniqueFd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!waiter.epoll_ || !waiter.event_ || !waiter.timer_ || !waiter.add(waiter.event_.get()) ||
+      !waiter.add(waiter.timer_.get())) {
     return Error{ErrorCode::kSystem, std::string("cannot make an epoll set: ") +
                                          std::strerror(errno) + "; raise the limit of open files"};
   }
@@ -53,6 +56,18 @@ void Waiter::lower() {
     std::uint64_t count = 0;
     raised_ = ::read(event_.get(), &count, sizeof(count)) < 0 && errno == EINTR;
   }
+}
+
+void Waiter::alarm(std::uint64_t at_ns) {
+  itimerspec when{};
+  when.it_value.tv_sec = static_cast<time_t>(at_ns / 1'000'000'000ULL);
+  when.it_value.tv_nsec = static_cast<long>(at_ns % 1'000'000'000ULL);
+  ::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr);
+}
+
+void Waiter::silence() {
+  const itimerspec never{};
+  ::timerfd_settime(timer_.get(), 0, &never, nullptr);
 }
 
 void Waiter::drain(int fd) {

@@ -22,6 +22,10 @@ class Waiter {
   // The private eventfd: readable from raise() until lower().
   void raise();
   void lower();
+  // Makes the set readable at `at_ns` (CLOCK_MONOTONIC), until silence(): an event loop comes back
+  // to look for the daemon.
+  void alarm(std::uint64_t at_ns);
+  void silence();
   [[nodiscard]] int fd() const { return epoll_.get(); }
 
   // Empties a pipe's read end.
@@ -32,6 +36,7 @@ class Waiter {
  private:
   UniqueFd epoll_;
   UniqueFd event_;
+  UniqueFd timer_;
   bool raised_ = false;
 };
 

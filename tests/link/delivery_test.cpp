@@ -52,7 +52,7 @@ TEST_F(Delivery, GivesEachAnswerOfTheConsumerAsItsOutcome) {
 }
 
 TEST_F(Delivery, BringsSmallPayloadsInlineAndLargeOnesByTheArena) {
-  for (const std::uint64_t bytes : {0, 1, 32, 63, 64, 65, 256}) {
+  for (const std::uint64_t bytes : {0U, 1U, 32U, 63U, 64U, 65U, 256U}) {
     Message message;
     message.bytes = bytes;
     const Ticket ticket = world_.commit(message);

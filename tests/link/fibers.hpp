@@ -1,6 +1,6 @@
 // Roles that run in turns: each has a stack of its own and is switched at accesses to shared memory
-// (hooked/shm_layout/cell.hpp), by a seeded choice. A role can be ended at any access, which unwinds
-// its stack like the death of its process. One thread.
+// (hooked/shm_layout/cell.hpp), by a seeded choice. A role can be ended at any access, which
+// unwinds its stack like the death of its process. One thread.
 #pragma once
 
 #include <ucontext.h>

@@ -1,5 +1,5 @@
-// The end of a consumer's life and the start of the next: what is delivered again and as what, which
-// slots the new epoch frees, poison, and a hand-over that is done twice.
+// The end of a consumer's life and the start of the next: what is delivered again and as what,
+// which slots the new epoch frees, poison, and a hand-over that is done twice.
 #include <gtest/gtest.h>
 
 #include "tests/link/harness.hpp"

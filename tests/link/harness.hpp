@@ -72,6 +72,7 @@ class LinkWorld {
     SegmentMemory memory;
     layout::AckView ack;
     bool ended = false;
+    bool mapped = true;  // by its consumer, and the daemon knows; a new daemon reads no other
   };
 
   explicit LinkWorld(std::uint32_t slots = 8, daemon::TrackerRules rules = test_rules())
@@ -193,7 +194,9 @@ class LinkWorld {
     tracker->recover();
     if (!lives.empty()) {
       const Life& life = *lives.back();
-      tracker->set_life(life.ack, life.epoch, life.start);
+      if (life.mapped) {
+        tracker->set_life(life.ack, life.epoch, life.start);
+      }
       if (life.ended) {
         tracker->end_life();
       }

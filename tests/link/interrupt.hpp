@@ -11,7 +11,8 @@ namespace ackbus::test {
 
 struct Died {};
 
-// From construction to destruction. Accesses are counted from 1; inside `action` nothing is counted.
+// From construction to destruction. Accesses are counted from 1; inside `action` nothing is
+// counted.
 class Interrupt {
  public:
   Interrupt(bool stores_only, int number, std::function<void()> action)

@@ -13,8 +13,9 @@ namespace {
 using layout::AckCode;
 using layout::PendingState;
 
-// Runs `act` with the daemon's death before its n-th access, for every n that it reaches; `act` goes
-// on from any state, so it is what the new daemon does as well. Gives the number of deaths tried.
+// Runs `act` with the daemon's death before its n-th access, for every n that it reaches; `act`
+// goes on from any state, so it is what the new daemon does as well. Gives the number of deaths
+// tried.
 int die_everywhere(const std::function<void(LinkWorld&)>& prepare,
                    const std::function<void(LinkWorld&)>& act,
                    const std::function<void(LinkWorld&, int)>& check) {
@@ -234,8 +235,9 @@ TEST(Recovery, DeliversAgainWhatWasBegunUnderAnUndeliveredVerdictWhenItsConsumer
   EXPECT_EQ(world.reap_outcome(ticket).code, OutcomeCode::kSuccess);
 }
 
-// Begun, finished without a place, given back, unread, untracked and exhausted ones; the daemon dies
-// at any access of the hand-over. Deaths are counted once, nothing is lost, nothing runs twice.
+// Begun, finished without a place, given back, unread, untracked and exhausted ones; the daemon
+// dies at any access of the hand-over. Deaths are counted once, nothing is lost, nothing runs
+// twice.
 TEST(Recovery, OfAHandOverAtAnyAccess) {
   const int deaths = die_everywhere(
       [](LinkWorld& world) {
@@ -344,6 +346,40 @@ TEST(Recovery, AnnouncesVerdictsAgainAndMovesInterventionsBeforeAnythingElse) {
   EXPECT_EQ(world.reap(), 1U);
   world.restart_tracker();
   EXPECT_EQ(world.tracking.verdict(3).number.load_acquire(), 0U) << "it has its outcome";
+}
+
+// Consumer and daemon are killed just after the epoch moved: no life of that epoch was ever mapped,
+// so the next start is the one beside the epoch.
+TEST(Recovery, AfterALifeThatNobodyMappedStartsWhereThatLifeWouldHave) {
+  LinkWorld world{4};
+  world.hand_over();
+  for (int i = 0; i < 9; ++i) {
+    world.commit();
+    world.ack(*world.take());
+    world.reap();
+  }
+  const Ticket begun = world.commit();
+  ASSERT_TRUE(world.take());
+  const Ticket unread = world.commit();
+  world.kill_consumer();
+  world.prepare_hand_over();
+  world.lives.back()->mapped = false;
+  world.lives.back()->ended = true;
+  world.restart_tracker();
+  world.hand_over();
+  EXPECT_EQ(world.lives.back()->start, unread.sequence);
+  const auto first = world.take();
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->sequence, begun.sequence);
+  EXPECT_EQ(first->attempt, 2U);
+  world.ack(*first);
+  const auto second = world.take();
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->sequence, unread.sequence);
+  world.ack(*second);
+  EXPECT_FALSE(world.consumer->violated());
+  world.reap();
+  EXPECT_EQ(world.producer->in_use(), 0U);
 }
 
 TEST(Recovery, AfterEveryCallOfALongScenarioChangesNothing) {

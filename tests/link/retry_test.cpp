@@ -1,5 +1,5 @@
-// What the daemon does about messages that are begun and not answered: deadlines, delays, redelivery,
-// nack, progress, and how a life treats what comes twice.
+// What the daemon does about messages that are begun and not answered: deadlines, delays,
+// redelivery, nack, progress, and how a life treats what comes twice.
 #include <gtest/gtest.h>
 
 #include "tests/link/harness.hpp"
@@ -125,7 +125,8 @@ TEST_F(Retry, IsCancelledByALateAckOfTheOlderAttempt) {
   ASSERT_EQ(world_->state(ticket), PendingState::kWaiting);
   world_->ack(*begun);
   world_->run_for(1'000 * kMs);
-  EXPECT_EQ(world_->state(ticket), PendingState::kWaiting) << "no place, no verdict: it is answered";
+  EXPECT_EQ(world_->state(ticket), PendingState::kWaiting)
+      << "no place, no verdict: it is answered";
   EXPECT_FALSE(world_->consumer->has_work());
   const Outcome outcome = world_->reap_outcome(ticket);
   EXPECT_EQ(outcome.code, OutcomeCode::kSuccess);

@@ -142,8 +142,8 @@ void Simulation::take_outcomes() {
     if (fate.outcome.code != OutcomeCode::kReserved || !fate.tracked) {
       fail("a second outcome of " + std::to_string(node->sequence));
     }
-    const bool never_ran = code == OutcomeCode::kCancelled ||
-                           node->outcome.reason == OutcomeReason::kUndelivered;
+    const bool never_ran =
+        code == OutcomeCode::kCancelled || node->outcome.reason == OutcomeReason::kUndelivered;
     if (never_ran && fate.ran) {
       fail("cancelled or undelivered, but it ran: " + std::to_string(node->sequence));
     }
@@ -201,8 +201,8 @@ void Simulation::check_begin(const Begun& begun) {
     fail("an untracked message ran twice: " + name);
   }
   for (const Begun& other : running_) {
-    const bool same_key = options_.keys && begun.kind == other.kind && begun.key != 0 &&
-                          begun.key == other.key;
+    const bool same_key =
+        options_.keys && begun.kind == other.kind && begun.key != 0 && begun.key == other.key;
     if (same_key) {
       fail("two of one key at once: " + name);
     }
@@ -216,9 +216,8 @@ void Simulation::check_begin(const Begun& begun) {
   if (fate.after != 0 && begun.attempt == 1 && !begun.may_have_run) {
     const Fate& earlier = fates_[fate.after];
     // An untracked one ends without an outcome: with a life that died, or its slot is in use again.
-    const bool gone =
-        !earlier.tracked &&
-        (earlier.ran || world_.producer->slot_of(fate.after) == OutcomeStore::kNone);
+    const bool gone = !earlier.tracked &&
+                      (earlier.ran || world_.producer->slot_of(fate.after) == OutcomeStore::kNone);
     const layout::PendingState state = world_.state(earlier.ticket);
     const bool decided =
         state == layout::PendingState::kVerdict || state == layout::PendingState::kFinal;
@@ -448,9 +447,8 @@ void Simulation::check_counters() {
   const auto tracked = static_cast<std::uint64_t>(std::count_if(
       fates_.begin(), fates_.end(), [](const auto& entry) { return entry.second.tracked; }));
   if (sent != tracked || posted != fates_.size() - tracked || sent != ended + partial) {
-    fail("counters do not add up: sent " + std::to_string(sent) + " of " +
-         std::to_string(tracked) + ", ended " + std::to_string(ended) + " + " +
-         std::to_string(partial));
+    fail("counters do not add up: sent " + std::to_string(sent) + " of " + std::to_string(tracked) +
+         ", ended " + std::to_string(ended) + " + " + std::to_string(partial));
   }
 }
 

@@ -19,9 +19,9 @@ namespace ackbus::test {
 
 struct SimulationOptions {
   std::uint64_t seed = 1;
-  int steps = 400;                   // operations while messages are still sent
-  std::uint32_t slots = 4;           // of the link
-  std::uint32_t switch_permille = 0; // chance of a switch at an access; 0: only between operations
+  int steps = 400;                    // operations while messages are still sent
+  std::uint32_t slots = 4;            // of the link
+  std::uint32_t switch_permille = 0;  // chance of a switch at an access; 0: only between operations
   int consumer_kills = 2;
   int daemon_kills = 2;
   bool broken_store = false;  // the letter store refuses for a while now and then
@@ -56,8 +56,8 @@ class Simulation {
     std::uint64_t key = 0;
     std::uint64_t after = 0;
     bool ran = false;
-    bool succeeded = false;   // answered Success by some life
-    bool answered = false;    // by some life, for good
+    bool succeeded = false;  // answered Success by some life
+    bool answered = false;   // by some life, for good
     std::uint64_t ran_in_life = 0;
     bool given_back = false;  // since it last began
     Outcome outcome;
@@ -109,7 +109,7 @@ class Simulation {
   int deaths_ = 0;
   bool sending_ = true;
   bool death_unseen_ = false;  // by the daemon
-  bool quiet_ = false;  // no kills, prompt answers
+  bool quiet_ = false;         // no kills, prompt answers
 };
 
 }  // namespace ackbus::test

@@ -24,9 +24,8 @@ void run_one(const SimulationOptions& options) {
   }
   std::cout << "seed " << options.seed << ": " << failure << "\n";
   const auto& log = simulation.log();
-  const std::size_t from = std::getenv("ACKBUS_SIM_SEED") != nullptr || log.size() < 60
-                               ? 0
-                               : log.size() - 60;
+  const std::size_t from =
+      std::getenv("ACKBUS_SIM_SEED") != nullptr || log.size() < 60 ? 0 : log.size() - 60;
   for (std::size_t i = from; i < log.size(); ++i) {
     std::cout << "  " << log[i] << "\n";
   }

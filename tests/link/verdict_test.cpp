@@ -238,10 +238,9 @@ TEST_F(Verdict, IsGivenAgainWhenItWasWithdrawnAndAnsweredSkipped) {
   world_.now_ns += 1;
   const layout::AckView ack = world_.lives.back()->ack;
   {
-    Interrupt before_exhausting(
-        true, 1, [&] {
-          layout::begun_publish(ack.record(ticket.slot), {ticket.sequence, world_.now_ns, 1});
-        });
+    Interrupt before_exhausting(true, 1, [&] {
+      layout::begun_publish(ack.record(ticket.slot), {ticket.sequence, world_.now_ns, 1});
+    });
     world_.tracker->expire(ticket.slot, world_.now_ns);
   }
   ASSERT_EQ(world_.state(ticket), PendingState::kReserved);
@@ -264,10 +263,9 @@ TEST_F(Verdict, OfASkippedAnswerIsGivenAfterItsLifeEndedToo) {
   const layout::AckView ack = world_.lives.back()->ack;
   ack.words().cursor.store_release(2);
   {
-    Interrupt before_exhausting(
-        true, 1, [&] {
-          layout::begun_publish(ack.record(ticket.slot), {ticket.sequence, world_.now_ns, 1});
-        });
+    Interrupt before_exhausting(true, 1, [&] {
+      layout::begun_publish(ack.record(ticket.slot), {ticket.sequence, world_.now_ns, 1});
+    });
     world_.tracker->expire(ticket.slot, world_.now_ns);
   }
   const std::uint32_t skipped = layout::pack_answer(AckCode::kSkippedVerdict, 0, 1);

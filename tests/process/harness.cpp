@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -9,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
@@ -136,6 +138,11 @@ Channel::~Channel() {
 
 Channel::Channel(Channel&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
 
+Channel& Channel::operator=(Channel&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+
 void Channel::say(const std::string& text) const {
   [[maybe_unused]] const ssize_t sent = ::send(fd_, text.data(), text.size(), MSG_NOSIGNAL);
 }
@@ -188,8 +195,8 @@ std::optional<ProcessEnd> Child::wait(milliseconds patience) {
   int status = 0;
   const bool over = eventually([&] { return ::waitpid(pid_, &status, WNOHANG) == pid_; }, patience);
   if (over) {
-    ended_ = WIFEXITED(status) ? ProcessEnd{WEXITSTATUS(status), 0}
-                               : ProcessEnd{-1, WTERMSIG(status)};
+    ended_ =
+        WIFEXITED(status) ? ProcessEnd{WEXITSTATUS(status), 0} : ProcessEnd{-1, WTERMSIG(status)};
   }
   return ended_;
 }
@@ -239,6 +246,44 @@ Helper Helper::ack_everything(const ConsumerOptions& options) {
   });
 }
 
+Metronome::Metronome() {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  ::sched_getaffinity(0, sizeof(allowed), &allowed);
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &allowed) || sleepers_.size() >= 16) {
+      continue;
+    }
+    sleepers_.emplace_back([cpu](const Channel& test) {
+      cpu_set_t mine;
+      CPU_ZERO(&mine);
+      CPU_SET(cpu, &mine);
+      ::sched_setaffinity(0, sizeof(mine), &mine);
+      constexpr std::uint64_t kBeatNs = 2'000'000;
+      std::uint64_t worst_ns = 0;
+      for (;;) {
+        const std::uint64_t before = clock_ns();
+        const timespec beat{0, kBeatNs};
+        ::ppoll(nullptr, 0, &beat, nullptr);
+        worst_ns = std::max(worst_ns, clock_ns() - before - kBeatNs);
+        if (test.heard()) {
+          test.say(std::to_string(worst_ns));
+        }
+      }
+      return 0;
+    });
+  }
+}
+
+double Metronome::worst_ms() {
+  double worst = 0;
+  for (const Helper& sleeper : sleepers_) {
+    sleeper.channel.say("how late?");
+    worst = std::max(worst, std::stod(sleeper.channel.hear().value_or("0")) / 1e6);
+  }
+  return worst;
+}
+
 Program::Program(const Folder& folder, const std::string& name, std::vector<std::string> arguments,
                  const std::vector<std::string>& environment)
     : output_path_(folder / next_name(name + ".out")),
@@ -266,8 +311,8 @@ Program::Program(const Folder& folder, const std::string& name, std::vector<std:
 }
 
 bool Program::wait_output(const std::string& part, milliseconds wait) {
-  return eventually(
-      [&] { return output().find(part) != std::string::npos || !child.running(); }, wait) &&
+  return eventually([&] { return output().find(part) != std::string::npos || !child.running(); },
+                    wait) &&
          output().find(part) != std::string::npos;
 }
 
@@ -311,8 +356,7 @@ void Bus::start() {
   }
   for (const std::string& word :
        {std::string("--runtime-dir"), runtime_dir(), std::string("--metrics"), options_.metrics,
-        std::string("--dead-letters"), dead_letter_dir(), std::string("--config"),
-        config_path()}) {
+        std::string("--dead-letters"), dead_letter_dir(), std::string("--config"), config_path()}) {
     arguments.push_back(word);
   }
   program_ = std::make_unique<Program>(folder_, options_.supervised ? "ackbus" : "ackbusd",

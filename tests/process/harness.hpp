@@ -83,7 +83,7 @@ class Channel {
   explicit Channel(int fd) : fd_(fd) {}
   ~Channel();
   Channel(Channel&& other) noexcept;
-  Channel& operator=(Channel&&) = delete;
+  Channel& operator=(Channel&& other) noexcept;
   void say(const std::string& text) const;
   // The next text; nothing when the deadline passed or the other end is gone.
   [[nodiscard]] std::optional<std::string> hear(Deadline deadline = soon()) const;
@@ -157,9 +157,21 @@ struct Ran {
   std::string errors;
 };
 
+// How long this machine lets a ready process wait, while it lives: one sleeper for each processor.
+// What is timed on a busy machine is judged by it.
+class Metronome {
+ public:
+  Metronome();
+  // The worst lateness of any sleeper so far.
+  [[nodiscard]] double worst_ms();
+
+ private:
+  std::vector<Helper> sleepers_;
+};
+
 struct BusOptions {
-  bool supervised = false;       // `ackbus run`: the daemon's memory outlives the daemon
-  bool gpu = false;              // with ackbus-gpu; supervised only
+  bool supervised = false;      // `ackbus run`: the daemon's memory outlives the daemon
+  bool gpu = false;             // with ackbus-gpu; supervised only
   std::string config = {};      // TOML; empty: the defaults
   std::string metrics = "off";  // HOST:PORT or off
 };
@@ -211,8 +223,8 @@ class Bus {
 
 // Waits for the outcome and expects that there is one.
 [[nodiscard]] Outcome outcome_of(Producer& producer, const Ticket& ticket);
-Ticket send(Producer& producer, std::string_view payload,
-                          const SendOptions& options = {}, Kind kind = Kind::kComputeForces);
+Ticket send(Producer& producer, std::string_view payload, const SendOptions& options = {},
+            Kind kind = Kind::kComputeForces);
 
 // The fixture of all process tests.
 class ProcessTest : public ::testing::Test {

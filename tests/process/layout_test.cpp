@@ -15,12 +15,11 @@ class Layout : public ProcessTest {
   Layout()
       : bus_({.supervised = true, .gpu = true}),
         layout_(bus_.folder(), "ackbus",
-                bus_.on_this_bus({"layout",
-                                  std::string(ACKBUS_SOURCE_DIR) +
-                                      "/examples/data/debian-12-depends-1k.mtx.gz",
-                                  "--steps", std::to_string(kSteps), "--far-field", "off", "--out",
-                                  bus_.folder() / "picture.svg", "--report",
-                                  bus_.folder() / "report.json"})) {}
+                bus_.on_this_bus(
+                    {"layout",
+                     std::string(ACKBUS_SOURCE_DIR) + "/examples/data/debian-12-depends-1k.mtx.gz",
+                     "--steps", std::to_string(kSteps), "--far-field", "off", "--out",
+                     bus_.folder() / "picture.svg", "--report", bus_.folder() / "report.json"})) {}
 
   [[nodiscard]] std::uint64_t steps_done() const {
     const json kind = bus_.kind("ComputeForces");

@@ -13,9 +13,11 @@ using ::testing::HasSubstr;
 
 constexpr milliseconds kTimeout{200};
 constexpr std::uint32_t kRetries = 5;
-constexpr double kBoundMs = 50;    // what the test asserts, so that a busy machine does not fail it
-constexpr double kAimMs = 5;       // what an idle machine with a tick of 1 ms shows
-constexpr const char* kPayload = "a payload that is longer than the sixty-four bytes of a descriptor";
+// What the test asserts, beside what the machine itself was late: three processes take part.
+constexpr double kBoundMs = 50;
+constexpr double kAimMs = 5;  // what an idle machine with a tick of 1 ms shows
+constexpr const char* kPayload =
+    "a payload that is longer than the sixty-four bytes of a descriptor";
 
 // design section 6.1: before retry n.
 double delay_ms(std::uint32_t retry) { return std::min(100.0 * std::pow(2.0, retry - 1), 30000.0); }
@@ -61,7 +63,7 @@ class RetryTimes : public ProcessTest {
   }
 };
 
-void expect_formula(const json& times) {
+void expect_formula(const json& times, double late_ms) {
   ASSERT_EQ(times.size(), kRetries + 1) << "one time for each attempt";
   double worst_ms = 0;
   for (std::uint32_t retry = 1; retry <= kRetries; ++retry) {
@@ -70,21 +72,26 @@ void expect_formula(const json& times) {
     const double measured_ms = static_cast<double>(after - before) / 1e6;
     const double formula_ms = static_cast<double>(kTimeout.count()) + delay_ms(retry);
     const double deviation_ms = measured_ms - formula_ms;
-    std::printf("retry %u: %8.3f ms after the attempt before it, formula %6.0f ms, off by %+.3f ms\n",
-                retry, measured_ms, formula_ms, deviation_ms);
-    EXPECT_NEAR(deviation_ms, 0, kBoundMs);
+    std::printf(
+        "retry %u: %8.3f ms after the attempt before it, formula %6.0f ms, off by %+.3f ms\n",
+        retry, measured_ms, formula_ms, deviation_ms);
+    EXPECT_LT(deviation_ms, kBoundMs + 3 * late_ms);
     EXPECT_GT(deviation_ms, -1.0) << "a retry is never early";
     worst_ms = std::max(worst_ms, std::fabs(deviation_ms));
   }
-  std::printf("worst deviation %.3f ms (aim: %.0f ms)\n", worst_ms, kAimMs);
+  std::printf(
+      "worst deviation %.3f ms (aim: %.0f ms); sleepers of this machine were up to %.3f ms late\n",
+      worst_ms, kAimMs, late_ms);
 }
 
 TEST_F(RetryTimes, RetriesFollowTheFormulaThenADeadLetterIsKeptAndRedriveDeliversIt) {
   Bus bus;
   Producer producer = bus.producer(declaring(bus));
   Helper consumer = mute(bus.consumer_options());
+  Metronome metronome;
   const Ticket ticket = send_hopeless(producer);
   const Outcome outcome = outcome_of(producer, ticket);
+  const double late_ms = metronome.worst_ms();
   EXPECT_EQ(outcome.code, OutcomeCode::kExhausted);
   EXPECT_EQ(outcome.reason, OutcomeReason::kRetries);
 
@@ -107,7 +114,7 @@ TEST_F(RetryTimes, RetriesFollowTheFormulaThenADeadLetterIsKeptAndRedriveDeliver
   EXPECT_TRUE(letter["sent_at"].is_string());
   EXPECT_TRUE(letter["first_begun_at"].is_string());
   EXPECT_TRUE(letter["exhausted_at"].is_string());
-  expect_formula(letter["attempt_times"]);
+  expect_formula(letter["attempt_times"], late_ms);
   EXPECT_EQ(bus.kind("ComputeForces")["retries"], kRetries);
   EXPECT_EQ(bus.kind("ComputeForces")["dead_lettered"], 1);
 
@@ -170,7 +177,7 @@ TEST_F(RetryTimes, LettersOutliveTheDaemonAndPurgeRemovesThem) {
   {
     Producer producer = bus.producer(declaring(bus));
     SendOptions options;
-    options.max_wait = milliseconds(50);
+    options.max_wait = kTimeout;
     EXPECT_EQ(outcome_of(producer, send(producer, kPayload, options)).code,
               OutcomeCode::kExhausted);
   }

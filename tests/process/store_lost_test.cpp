@@ -131,6 +131,7 @@ TEST_F(BusEnds, ARemovedQueueEndsItsMessagesAndNoOthers) {
   const Outcome outcome = outcome_of(doomed, closed);
   EXPECT_EQ(outcome.code, OutcomeCode::kClosed);
   EXPECT_EQ(outcome.reason, OutcomeReason::kQueueRemoved);
+  EXPECT_EQ(consumer.channel.hear(), "closed");
   Helper other = hesitant(bus.consumer_options());
   EXPECT_EQ(outcome_of(stays, kept).code, OutcomeCode::kSuccess);
 }

@@ -89,6 +89,9 @@ class Consumer {
 
   Consumer(Consumer&&) noexcept;
   Consumer& operator=(Consumer&&) noexcept;
+  // Ends this process's life as the consumer: what it had begun and not answered goes to the next
+  // one, and counts as no death. A process that only disappears is waited for, and killed when its
+  // socket closes but it does not end.
   ~Consumer();
 
   // The next message, begun. nullopt when the deadline passed. Errors: kClosed (the queue was

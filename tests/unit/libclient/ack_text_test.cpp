@@ -53,9 +53,8 @@ TEST_F(AckText, OfExactlyTheLimitIsWholeAndOneByteMoreIsCut) {
 }
 
 TEST_F(AckText, DropsWholePairsFromTheFirstThatDoesNotFit) {
-  const Metadata metadata = {{"a", std::string(100, '1')},
-                             {"b", std::string(kBytes, '2')},
-                             {"c", "3"}};
+  const Metadata metadata = {
+      {"a", std::string(100, '1')}, {"b", std::string(kBytes, '2')}, {"c", "3"}};
   const AckTextWritten written = write_ack_text(*words_, "t", metadata);
   EXPECT_TRUE(written.cut);
   EXPECT_EQ(read(written.lengths).metadata, Metadata({metadata[0]}));

@@ -94,8 +94,8 @@ TEST_F(ConsumerLinkTest, FlagsAndCountsATextThatIsCut) {
 TEST_F(ConsumerLinkTest, RejectsPlacesThatNameWhatCannotBe) {
   publish(1, 1, kPlain);
   submission_.place(1).slot.store_relaxed(kSlots);
-  publish(2, 1, kPlain, 8, 0, 0);     // no kind
-  publish(3, 2, kPlain, 8, 0, 64);    // beyond the last kind
+  publish(2, 1, kPlain, 8, 0, 0);   // no kind
+  publish(3, 2, kPlain, 8, 0, 64);  // beyond the last kind
   publish(4, 3, layout::kFlagTracked, 100);
   submission_.descriptor(3).number.store_relaxed(77);  // another message than the place's
   Begun begun;

@@ -1,5 +1,5 @@
-// The producer's half alone, against ack and tracking memory that the test writes: what it publishes,
-// and what it makes of foreign memory. Whole scenarios are in tests/link.
+// The producer's half alone, against ack and tracking memory that the test writes: what it
+// publishes, and what it makes of foreign memory. Whole scenarios are in tests/link.
 #include "libclient/src/producer_link.hpp"
 
 #include <gtest/gtest.h>
@@ -30,7 +30,8 @@ class ProducerLinkTest : public ::testing::Test {
     request.options = options;
     return {*slot, link_.commit(*slot, request)};
   }
-  void answer(std::uint64_t number, std::uint32_t slot, std::uint64_t sequence, std::uint32_t code) {
+  void answer(std::uint64_t number, std::uint32_t slot, std::uint64_t sequence,
+              std::uint32_t code) {
     layout::answer_publish(ack_.record(slot), {sequence, 1'500, code, 1, 0});
     layout::ack_place_publish(ack_.place(number), number, {sequence, 1'500, slot, code});
   }
@@ -52,7 +53,7 @@ class ProducerLinkTest : public ::testing::Test {
   layout::SubmissionView submission_{submission_memory_.base(), {kSlots, 4096}};
   layout::TrackingView tracking_{tracking_memory_.base(), {kSlots}};
   layout::AckView ack_{ack_memory_.base(), {kSlots}};
-  OutcomeStore outcomes_{kSlots, kSlots * ProducerLink::kNodesPerSlot};
+  OutcomeStore outcomes_{kSlots, kSlots* ProducerLink::kNodesPerSlot};
   ProducerLink link_{submission_, tracking_, outcomes_, 1, true};
   std::vector<std::byte> payload_{8, std::byte{7}};
   std::uint64_t version_ = 0;
@@ -73,8 +74,8 @@ TEST_F(ProducerLinkTest, PublishesDescriptorAndPlaceWithTheSameWords) {
   EXPECT_EQ(descriptor.retries_after_slot >> 16, 1U) << "0 retries asked for is not the kind's";
   EXPECT_EQ(descriptor.key, 5U);
   EXPECT_EQ(descriptor.after, 3U);
-  EXPECT_EQ(layout::flags_of(descriptor.kind_flags), layout::kFlagTracked | layout::kFlagInline |
-                                                         layout::kFlagAfter | layout::kFlagKeyed);
+  EXPECT_EQ(layout::flags_of(descriptor.kind_flags),
+            layout::kFlagTracked | layout::kFlagInline | layout::kFlagAfter | layout::kFlagKeyed);
   layout::PlaceCopy place;
   ASSERT_TRUE(layout::place_read(submission_.place(sequence), sequence, place));
   EXPECT_EQ(place.slot, slot);
@@ -135,6 +136,24 @@ TEST_F(ProducerLinkTest, DoesNotHoldASlotForAnEntryOfAnotherSequence) {
   answer(1, slot, sequence, layout::pack_answer(AckCode::kSuccess, 0, 1));
   link_.reap(2'000);
   EXPECT_EQ(link_.in_use(), 0U);
+}
+
+TEST_F(ProducerLinkTest, FreesAVerdictsSlotByTheEpochOnlyBelowTheStartOfTheNewLife) {
+  const test::SegmentMemory next_memory(layout::AckGeometry{kSlots}.bytes());
+  std::vector<std::pair<std::uint32_t, std::uint64_t>> sent;
+  for (std::uint64_t number = 1; number <= 2; ++number) {
+    sent.push_back(send());
+    entry(sent.back().first, sent.back().second, PendingState::kVerdict, VerdictReason::kRetries);
+    layout::verdict_publish(tracking_.verdict(number), number,
+                            {sent.back().second, sent.back().first, VerdictReason::kRetries});
+  }
+  EXPECT_EQ(link_.reap(2'000), 2U);
+  EXPECT_EQ(link_.in_use(), 2U);
+  tracking_.words().start.store_release(2);
+  tracking_.words().epoch.store_release(2);
+  link_.add_life({2, 2, layout::AckView(next_memory.base(), {kSlots})});
+  link_.reap(2'000);
+  EXPECT_EQ(link_.in_use(), 1U) << "the place of sequence 2 is still to be read";
 }
 
 TEST_F(ProducerLinkTest, TellsFailedForAnAnswerCodeThatItDoesNotKnow) {

@@ -163,13 +163,12 @@ void dump_geometry(std::ostream& out) {
     const TrackingGeometry tracking{slots};
     out << "geometry at " << slots << " slots\n"
         << "  submission words " << SubmissionGeometry::kWords << " counters "
-        << SubmissionGeometry::kCounters << " ring " << SubmissionGeometry::kRing
-        << " descriptors " << submission.descriptors() << " arena " << submission.arena()
-        << " bytes " << submission.bytes() << "\n"
+        << SubmissionGeometry::kCounters << " ring " << SubmissionGeometry::kRing << " descriptors "
+        << submission.descriptors() << " arena " << submission.arena() << " bytes "
+        << submission.bytes() << "\n"
         << "  ack words " << AckGeometry::kWords << " counters " << AckGeometry::kCounters
-        << " supersede " << AckGeometry::kSupersede << " ring " << AckGeometry::kRing
-        << " records " << ack.records() << " texts " << ack.texts() << " bytes " << ack.bytes()
-        << "\n"
+        << " supersede " << AckGeometry::kSupersede << " ring " << AckGeometry::kRing << " records "
+        << ack.records() << " texts " << ack.texts() << " bytes " << ack.bytes() << "\n"
         << "  tracking words " << TrackingGeometry::kWords << " redelivery "
         << TrackingGeometry::kRedelivery << " verdicts " << tracking.verdicts() << " entries "
         << tracking.entries() << " bytes " << tracking.bytes() << "\n";

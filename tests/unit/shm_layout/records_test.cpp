@@ -183,9 +183,9 @@ TEST(Seqlocks, NeverGiveAMixtureWhileAThreadRewrites) {
           << copy.number;
     }
     const PendingCopyValue value = pending_read(*entry);
-    ASSERT_TRUE(value.version == 0 || (value.sequence == value.version &&
-                                       value.epoch == value.version &&
-                                       value.retries == value.version));
+    ASSERT_TRUE(value.version == 0 ||
+                (value.sequence == value.version && value.epoch == value.version &&
+                 value.retries == value.version));
     ASSERT_GE(value.version, newest) << "an entry never goes back";
     newest = value.version;
   }

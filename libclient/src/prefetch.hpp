@@ -1,0 +1,21 @@
+// Hints that a line of shared memory will be needed soon. They change nothing that anybody can see:
+// no order, no value, and an address of nothing is ignored.
+#pragma once
+
+namespace ackbus {
+
+// To be read.
+inline void prefetch_to_read(const void* address) { __builtin_prefetch(address, 0); }
+
+// To be written: the line leaves the peer's cache before the store wants it, so that the store, and
+// a fence behind it, do not wait. The builtin gives this instruction for newer processors only; all
+// 64-bit ones accept it.
+inline void prefetch_to_write(const void* address) {
+#if defined(__x86_64__)
+  asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(address)));
+#else
+  __builtin_prefetch(address, 1);
+#endif
+}
+
+}  // namespace ackbus

@@ -1,0 +1,310 @@
+// Bad peers on the control socket: wrong size, order or version, and clients that die half-way. The
+// daemon refuses them with a reason and serves on.
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "shm_layout/check.hpp"
+#include "shm_layout/control.hpp"
+#include "tests/process/harness.hpp"
+
+namespace ackbus::process_test {
+namespace {
+
+using layout::ControlType;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+// A client without the library.
+class RawClient {
+ public:
+  explicit RawClient(const Bus& bus) : fd_(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    bus.socket_path().copy(address.sun_path, sizeof(address.sun_path) - 1);
+    EXPECT_EQ(::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+    const timeval patience{20, 0};
+    ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+  }
+  ~RawClient() { ::close(fd_); }
+  RawClient(const RawClient&) = delete;
+  RawClient& operator=(const RawClient&) = delete;
+
+  void send(const void* bytes, std::size_t count) const {
+    EXPECT_EQ(::send(fd_, bytes, count, MSG_NOSIGNAL), static_cast<ssize_t>(count));
+  }
+  template <typename Message>
+  void send(const Message& message) const {
+    send(&message, sizeof(message));
+  }
+
+  // The type of the next packet; kReserved when the daemon hung up.
+  ControlType receive() {
+    packet_.resize(layout::kControlBytesMax);
+    const ssize_t got = ::recv(fd_, packet_.data(), packet_.size(), 0);
+    packet_.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+    layout::ControlHeader header{};
+    if (packet_.size() < sizeof(header)) {
+      return ControlType::kReserved;
+    }
+    std::memcpy(&header, packet_.data(), sizeof(header));
+    return static_cast<ControlType>(header.type);
+  }
+
+  // The text of a refusal, and that the daemon hangs up after it.
+  std::string refusal() {
+    if (receive() != ControlType::kRefused) {
+      return "no refusal";
+    }
+    layout::TextMessage message{};
+    std::memcpy(&message, packet_.data(), std::min(packet_.size(), sizeof(message)));
+    EXPECT_EQ(receive(), ControlType::kReserved) << "the daemon did not hang up";
+    return std::to_string(message.code) + " " +
+           std::string(message.text, std::min<std::size_t>(message.length, sizeof(message.text)));
+  }
+
+ private:
+  int fd_;
+  std::vector<std::byte> packet_;
+};
+
+layout::HelloMessage sound_hello(layout::ClientRole role) {
+  layout::HelloMessage hello{};
+  hello.header = layout::control_header<layout::HelloMessage>(ControlType::kHello);
+  hello.layout_version = layout::kLayoutVersion;
+  hello.role = static_cast<std::uint32_t>(role);
+  hello.fingerprint = layout::layout_fingerprint();
+  std::strcpy(hello.queue, "gpu0");
+  std::strcpy(hello.client, "raw");
+  hello.slots = 16;
+  hello.arena_bytes = 65536;
+  hello.first_sequence = 1;
+  return hello;
+}
+
+class BadPeer : public ProcessTest {
+ protected:
+  // A message goes through, so the bus is well.
+  void expect_the_bus_serves() {
+    Helper consumer = Helper::ack_everything(bus_.consumer_options());
+    Producer producer = bus_.producer();
+    EXPECT_EQ(outcome_of(producer, send(producer, "still there")).code, OutcomeCode::kSuccess);
+  }
+
+  Bus bus_;
+};
+
+TEST_F(BadPeer, AnotherLayoutVersionIsRefusedWithBothVersions) {
+  layout::HelloMessage hello = sound_hello(layout::ClientRole::kProducer);
+  hello.layout_version = 4711;
+  RawClient client(bus_);
+  client.send(hello);
+  EXPECT_THAT(client.refusal(),
+              AllOf(HasSubstr("2 client has layout version 4711"),
+                    HasSubstr("this daemon " + std::to_string(layout::kLayoutVersion)),
+                    HasSubstr("install the same release")));
+  hello = sound_hello(layout::ClientRole::kProducer);
+  hello.fingerprint ^= 1;
+  RawClient other(bus_);
+  other.send(hello);
+  EXPECT_THAT(other.refusal(), HasSubstr(std::to_string(layout::layout_fingerprint())));
+  expect_the_bus_serves();
+}
+
+TEST_F(BadPeer, AnotherControlVersionIsRefusedWithBothVersions) {
+  layout::HelloMessage hello = sound_hello(layout::ClientRole::kTool);
+  hello.header.version = 9;
+  RawClient client(bus_);
+  client.send(hello);
+  EXPECT_THAT(client.refusal(), AllOf(HasSubstr("version 9"), HasSubstr("speaks 1")));
+}
+
+TEST_F(BadPeer, MessagesOfTheWrongSizeAreRefused) {
+  const layout::HelloMessage hello = sound_hello(layout::ClientRole::kProducer);
+  {
+    RawClient client(bus_);
+    client.send("short", 5);
+    EXPECT_THAT(client.refusal(), HasSubstr("shorter than its header"));
+  }
+  {
+    RawClient client(bus_);  // Says less than it sends.
+    client.send(&hello, sizeof(hello) - 8);
+    EXPECT_THAT(client.refusal(), HasSubstr("malformed"));
+  }
+  {
+    layout::HelloMessage cut = hello;  // Agrees with itself, and is no hello.
+    cut.header.bytes = sizeof(hello) - 8;
+    RawClient client(bus_);
+    client.send(&cut, sizeof(cut) - 8);
+    EXPECT_THAT(client.refusal(), HasSubstr("expected 144"));
+  }
+  {
+    layout::HelloMessage noise = hello;
+    noise.header.magic = 0xdeadbeef;
+    RawClient client(bus_);
+    client.send(noise);
+    EXPECT_THAT(client.refusal(), HasSubstr("malformed"));
+  }
+  expect_the_bus_serves();
+}
+
+TEST_F(BadPeer, MessagesOutOfOrderAreRefused) {
+  {
+    RawClient client(bus_);  // Nobody yet, and asks.
+    layout::QueryMessage query{};
+    query.header = layout::control_header<layout::QueryMessage>(ControlType::kQuery);
+    client.send(query);
+    EXPECT_THAT(client.refusal(), HasSubstr("out of order"));
+  }
+  {
+    RawClient client(bus_);  // A tool is no consumer.
+    client.send(sound_hello(layout::ClientRole::kTool));
+    ASSERT_EQ(client.receive(), ControlType::kWelcome);
+    layout::LinkMessage bell{};
+    bell.header = layout::control_header<layout::LinkMessage>(ControlType::kBell);
+    client.send(bell);
+    EXPECT_THAT(client.refusal(), HasSubstr("out of order"));
+  }
+  {
+    RawClient client(bus_);
+    client.send(sound_hello(layout::ClientRole::kTool));
+    ASSERT_EQ(client.receive(), ControlType::kWelcome);
+    client.send(sound_hello(layout::ClientRole::kTool));
+    EXPECT_THAT(client.refusal(), HasSubstr("second hello"));
+  }
+  {
+    RawClient client(bus_);
+    layout::HelloMessage hello = sound_hello(layout::ClientRole::kTool);
+    hello.role = 77;
+    client.send(hello);
+    EXPECT_THAT(client.refusal(), HasSubstr("unknown role"));
+  }
+  {
+    RawClient client(bus_);
+    layout::LinkMessage unknown{};
+    unknown.header = layout::control_header<layout::LinkMessage>(static_cast<ControlType>(999));
+    client.send(unknown);
+    EXPECT_THAT(client.refusal(), HasSubstr("999"));
+  }
+  expect_the_bus_serves();
+}
+
+TEST_F(BadPeer, AForgedLinkTokenIsRefused) {
+  Producer victim = bus_.producer();
+  layout::HelloMessage hello = sound_hello(layout::ClientRole::kProducer);
+  hello.link = victim.link();
+  hello.token[0] = 1;
+  hello.token[1] = 2;
+  RawClient client(bus_);
+  client.send(hello);
+  EXPECT_THAT(client.refusal(), HasSubstr("does not know link"));
+  Helper consumer = Helper::ack_everything(bus_.consumer_options());
+  EXPECT_EQ(outcome_of(victim, send(victim, "mine")).code, OutcomeCode::kSuccess);
+}
+
+TEST_F(BadPeer, AProducerThatDiesWhileConnectingLeavesNoMemory) {
+  for (int round = 0; round < 5; ++round) {
+    Helper client([&](const Channel& test) {
+      RawClient raw(bus_);
+      raw.send(sound_hello(layout::ClientRole::kProducer));
+      if (round != 0) {  // Round 0 dies before the answer, the others with the link in hand.
+        while (raw.receive() != ControlType::kLinkGranted) {
+        }
+      }
+      test.say("said hello");
+      [[maybe_unused]] const auto forever = test.hear(soon(seconds(3600)));
+      return 0;
+    });
+    ASSERT_EQ(client.channel.hear(), "said hello");
+    if (round != 0) {
+      EXPECT_GT(bus_.status()["memory"]["submission"].get<std::uint64_t>(), 0U);
+    }
+    client.child.signal(SIGKILL);
+    ASSERT_TRUE(client.child.wait());
+    ASSERT_TRUE(eventually([&] {
+      const json now = bus_.status();
+      return now["links"].empty() && now["memory"]["submission"] == 0 &&
+             now["memory"]["tracking"] == 0;
+    }));
+  }
+  expect_the_bus_serves();
+}
+
+TEST_F(BadPeer, AConsumerThatDiesWhileConnectingDoesNotHoldItsQueue) {
+  for (int round = 0; round < 3; ++round) {
+    Helper client([&](const Channel& test) {
+      RawClient raw(bus_);
+      raw.send(sound_hello(layout::ClientRole::kConsumer));
+      while (raw.receive() != ControlType::kActivated) {
+      }
+      test.say("active");
+      [[maybe_unused]] const auto forever = test.hear(soon(seconds(3600)));
+      return 0;
+    });
+    ASSERT_EQ(client.channel.hear(), "active");
+    client.child.end();
+  }
+  expect_the_bus_serves();
+}
+
+TEST_F(BadPeer, GarbageOnManyConnectionsDoesNotStopTheDaemon) {
+  unsigned seed = 20250131;
+  std::printf("seed %u\n", seed);
+  const pid_t daemon = bus_.daemon_pid();
+  for (int round = 0; round < 200; ++round) {
+    std::vector<unsigned char> noise(1 + static_cast<std::size_t>(rand_r(&seed)) % 400);
+    for (unsigned char& byte : noise) {
+      byte = static_cast<unsigned char>(rand_r(&seed));
+    }
+    if (round % 2 == 0 &&
+        noise.size() >= sizeof(layout::ControlHeader)) {  // Past the first checks.
+      const layout::ControlHeader header{layout::kControlMagic, layout::kControlVersion,
+                                         static_cast<std::uint16_t>(rand_r(&seed) % 40),
+                                         static_cast<std::uint32_t>(noise.size()), 0};
+      std::memcpy(noise.data(), &header, sizeof(header));
+    }
+    RawClient client(bus_);
+    client.send(noise.data(), noise.size());
+  }
+  expect_the_bus_serves();
+  EXPECT_EQ(bus_.daemon_pid(), daemon);
+}
+
+TEST_F(BadPeer, AckTextBeyondTheLimitIsCutFlaggedAndCounted) {
+  Helper consumer = Helper::consume(bus_.consumer_options(), [](Consumer& mine, const Channel&) {
+    const std::string text(2000, 't');
+    const std::vector<std::pair<std::string, std::string>> metadata = {
+        {"name", std::string(3000, 'm')}};
+    for (;;) {
+      Result<std::optional<Delivery>> taken = mine.take(soon(seconds(3600)));
+      if (!taken || !*taken) {
+        return 2;
+      }
+      const bool brief = text_of((*taken)->payload) == "brief";
+      const Answer answer{
+          AckStatus::kFailed, std::string_view(brief ? "no" : text.c_str()),
+          brief ? std::span<const std::pair<std::string, std::string>>() : metadata};
+      if (!mine.ack(**taken, answer)) {
+        return 3;
+      }
+    }
+  });
+  Producer producer = bus_.producer();
+  const Outcome brief = outcome_of(producer, send(producer, "brief"));
+  EXPECT_EQ(brief.text, "no");
+  EXPECT_FALSE(brief.text_cut);
+  const Outcome cut = outcome_of(producer, send(producer, "long"));
+  EXPECT_EQ(cut.code, OutcomeCode::kFailed);
+  EXPECT_TRUE(cut.text_cut);
+  EXPECT_GT(cut.text.size(), 0U);
+  EXPECT_LE(cut.text.size(), layout::kAckTextBytesMax);
+  EXPECT_EQ(cut.text, std::string(cut.text.size(), 't'));
+}
+
+}  // namespace
+}  // namespace ackbus::process_test
