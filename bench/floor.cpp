@@ -141,18 +141,16 @@ FloorFlow flow_near(FloorMemory& memory, std::uint64_t first, std::uint64_t wind
     }
     return taken != before;
   };
-  for (std::uint64_t turn = 1; turn % kTurnsPerClock != 0 || clock_ns() - started < until; ++turn) {
+  for (std::uint64_t turn = 1;
+       turn % kTurnsPerClock != 0 || (clock_ns() - started < until && !interrupted()); ++turn) {
     for (std::uint64_t i = 0; i < kSendsPerTurn && sent - taken < window; ++i, ++sent) {
       fill(memory.messages[sent % kFloorCells], sent, kGoesOn);
-    }
-    if (interrupted()) {
-      return {};
     }
     if (!take() && sent - taken == window && !spin_until(spin, take)) {
       return {};
     }
   }
-  if (!spin_until(spin, [&] { return take(), taken == sent; })) {
+  if (interrupted() || !spin_until(spin, [&] { return take(), taken == sent; })) {
     return {};
   }
   const double took = static_cast<double>(clock_ns() - started) / 1e9;
