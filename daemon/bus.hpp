@@ -244,7 +244,7 @@ class Bus {
   void open_segment(Connection& connection, const layout::SegmentMessage& message);
 
   // ---- dead letters (bus_letters.cpp) ----
-  void write_letter(Link& link, LetterDraft draft);
+  void write_letter(Link& link, const LetterDraft& draft);
   void submit_or_keep(AllocatorWorker::Job job);
   void submit_kept_jobs();
   [[nodiscard]] Letter letter_of(const Link& link, const LetterDraft& draft) const;

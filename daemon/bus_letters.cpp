@@ -91,9 +91,9 @@ Letter Bus::letter_of(const Link& link, const LetterDraft& draft) const {
   return letter;
 }
 
-void Link::write_letter(LetterDraft draft) { bus.write_letter(*this, std::move(draft)); }
+void Link::write_letter(LetterDraft draft) { bus.write_letter(*this, draft); }
 
-void Bus::write_letter(Link& link, LetterDraft draft) {
+void Bus::write_letter(Link& link, const LetterDraft& draft) {
   const std::uint64_t number = link.number;
   const std::uint32_t slot = draft.slot;
   const std::uint64_t sequence = draft.descriptor.number;

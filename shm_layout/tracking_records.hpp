@@ -63,7 +63,9 @@ inline bool pending_copy_read(const PendingCopy& copy, PendingCopyValue& value) 
 }
 
 // The copy in force. While the daemon rewrites one copy the other is whole, so a few tries always
-// end; an entry never written gives state kReserved.
+// end; an entry never written gives state kReserved. Never older than what an earlier call gave:
+// when the second copy is being rewritten the first is the newest only if it still says the same
+// afterwards.
 inline PendingCopyValue pending_read(const PendingEntry& entry) {
   for (int tries = 0; tries < kSeqlockTriesMax; ++tries) {
     PendingCopyValue first;
@@ -73,13 +75,18 @@ inline PendingCopyValue pending_read(const PendingEntry& entry) {
     if (has_first && has_second) {
       return first.version > second.version ? first : second;
     }
-    if (has_first || has_second) {
-      return has_first ? first : second;
+    if (has_second) {
+      return second;
     }
-    if (entry.copies[0].version.load_relaxed() == 0 &&
-        entry.copies[1].version.load_relaxed() == 0) {
-      break;  // relaxed because only emptiness is asked: never written, or its first write was cut
-              // short
+    // [E8] the version of the second copy, read before, was acquired; this look comes after it
+    const std::uint64_t version = entry.copies[0].version.load_acquire();
+    if (has_first && version == first.version) {
+      return first;
+    }
+    // relaxed because only emptiness is asked: an entry that was ever written keeps a sequence
+    if (version == 0 && entry.copies[0].sequence.load_relaxed() == 0 &&
+        entry.copies[1].sequence.load_relaxed() == 0) {
+      break;
     }
   }
   return {};

@@ -129,8 +129,6 @@ void ConsumerCore::handle_control(ControlPacket& packet) {
       }
       break;
     case ControlType::kRefused:
-      closed = true;
-      break;
     case ControlType::kClosed:
       closed = true;
       break;
