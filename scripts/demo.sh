@@ -87,19 +87,25 @@ start_bus() {
 
 # A few counters of the metrics page; a page that is not there is said, not fatal.
 show_counters() {
-  say "-- curl -s 127.0.0.1:$metrics_port/metrics | grep ackbus_messages, after $SECONDS s"
-  curl -s --max-time 5 "127.0.0.1:$metrics_port/metrics" | grep '^ackbus_messages.*ComputeForces' || say "(no counters yet)"
+  if [ -t 2 ]; then say ""; fi  # below the progress bar
+  say "-- curl -s 127.0.0.1:$metrics_port/metrics | grep ComputeForces | grep -v ' 0$'"
+  curl -s --max-time 5 "127.0.0.1:$metrics_port/metrics" |
+    grep -E '^ackbus_messages_(sent|acked|failed|retried|dead_lettered)_total.*ComputeForces' | grep -v ' 0$' ||
+    say "(no counters yet)"
 }
 
 lay_out() {
   mkdir -p "$root/out"
   rm -f "$picture" "$report"
+  # On a terminal the progress bar is there to be seen; elsewhere it goes to a log.
+  local progress=$runtime_dir/layout.log
+  if [ -t 2 ]; then progress=/dev/stderr; fi
   "$ackbus" layout "$graph" --runtime-dir "$runtime_dir" --steps "$steps" --out "$picture" --report "$report" \
-    >"$runtime_dir/summary" 2>"$runtime_dir/layout.log" &
+    >"$runtime_dir/summary" 2>"$progress" &
   layout_pid=$!
   local shown=0
   while [ "$shown" -lt 2 ] && kill -0 "$layout_pid" 2>/dev/null; do
-    sleep 3
+    sleep 1.5
     if kill -0 "$layout_pid" 2>/dev/null; then show_counters; fi
     shown=$((shown + 1))
   done
@@ -110,7 +116,7 @@ lay_out() {
   show_counters
   cat "$runtime_dir/summary"
   if [ "$status" -ne 0 ]; then
-    cat "$runtime_dir/layout.log" >&2
+    [ "$progress" = /dev/stderr ] || cat "$progress" >&2
     return "$status"
   fi
 }
