@@ -111,7 +111,7 @@ void Bus::accept_connections() {
     }
     if (connections.size() >= ledger.header().max_connections) {
       log.state(LogLevel::kWarning, "connections", "full",
-                "too many connections: raise [limits] max_links, or end clients");
+                "too many connections: raise [limits] max_links");
       continue;  // Closing it tells the client.
     }
     ucred peer{};
@@ -153,9 +153,10 @@ void Bus::read_connection(std::uint64_t number) {
     header.msg_controllen = control.size();
     const ssize_t received =
         ::recvmsg(connection->socket.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (received < 0 && (errno == EAGAIN || errno == EINTR)) {
-      return;
+    if (received < 0 && errno == ECONNRESET) {
+      continue;  // It left something of ours unread; what it had sent before comes next.
     }
+    if (received < 0 && (errno == EAGAIN || errno == EINTR)) return;
     Packet packet;
     packet.descriptors = take_descriptors(header);
     if (received <= 0) {
@@ -322,9 +323,7 @@ void Bus::drop_gone() {
 
 void Bus::process_ended(std::uint64_t number) {
   Connection* connection = find_connection(number);
-  if (connection == nullptr) {
-    return;
-  }
+  if (connection == nullptr) return;
   if (connection->role == ClientRole::kProducer) {
     if (Link* link = find_link(connection->link); link != nullptr && link->connection == number) {
       link->connection = 0;

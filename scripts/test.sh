@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds everything and runs every test: release build, unit, process and regression tests, format and tidy checks,
-# then the unit tests again under AddressSanitizer with UndefinedBehaviorSanitizer, and those of the shared format, the
-# client library and the daemon under ThreadSanitizer. Works from a clean clone and without standard input.
+# then all of them again under AddressSanitizer with UndefinedBehaviorSanitizer, and those of the shared format, the client
+# library, the daemon and the link under ThreadSanitizer. Works from a clean clone and without standard input.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 exec </dev/null
 
@@ -61,6 +61,7 @@ trap finish EXIT
 
 # What a sanitizer finds fails the test that it was found in.
 export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
+export LSAN_OPTIONS=suppressions=$root/tests/lsan.supp:print_suppressions=0
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 test_prefix=()
@@ -99,10 +100,18 @@ clang_tidy_check() {
   sources '*.cpp' | (cd "$root" && xargs -0 -r -n 1 -P "$jobs" clang-tidy --quiet -p build/release)
 }
 
+# Everything, real processes and the simulated link included.
+address_sanitizer_tests() {
+  configure_preset asan
+  build_preset asan
+  run_tests asan -E '^(tidy|examples)$'
+}
+
 sanitized_tests() {  # PRESET FOLDER...
   local preset=$1 names
   shift
   mapfile -t targets < <(unit_targets "$@")
+  targets+=(link_tests)
   [ ${#targets[@]} -gt 0 ] || die "no unit tests in: $*"
   configure_preset "$preset"
   build_preset "$preset" "${targets[@]}"
@@ -129,7 +138,5 @@ if $check; then
   stage "tidy" "$root/tests/tidy/tidy_test.sh"
 fi
 if $clang_tidy; then stage "clang-tidy" clang_tidy_check; fi
-if $asan; then
-  stage "address and undefined behaviour" sanitized_tests asan shm_layout libclient daemon gpu_proc tools
-fi
+if $asan; then stage "address and undefined behaviour" address_sanitizer_tests; fi
 if $tsan; then stage "threads" thread_sanitizer_tests shm_layout libclient daemon; fi

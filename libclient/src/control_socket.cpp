@@ -95,7 +95,14 @@ ReceiveState ControlSocket::receive(ControlPacket& packet) {
   header.msg_iovlen = 1;
   header.msg_control = control.data();
   header.msg_controllen = control.size();
-  const ssize_t received = fd_ ? ::recvmsg(fd_.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) : 0;
+  const auto read = [&] {
+    return fd_ ? ::recvmsg(fd_.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) : 0;
+  };
+  ssize_t received = read();
+  if (received < 0 && errno == ECONNRESET) {
+    received =
+        read();  // The daemon left something of ours unread; what it had sent before comes next.
+  }
   if (received < 0) {
     return errno == EAGAIN || errno == EINTR ? ReceiveState::kNothing : ReceiveState::kHungUp;
   }
