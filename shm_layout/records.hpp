@@ -3,7 +3,11 @@
 // too, so both sides of each edge are on one page. Used by producer, consumer and daemon.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <span>
 
 #include "shm_layout/ack.hpp"
 #include "shm_layout/cell.hpp"
@@ -13,6 +17,49 @@
 #include "shm_layout/tracking_records.hpp"
 
 namespace ackbus::layout {
+
+// ---- inline payloads ----
+
+// Writer: the producer, for a descriptor and a place, between begin and publish. At most
+// kInlineBytesMax bytes; the last word is filled up with zeros.
+inline void inline_store(Cell<std::uint64_t> (&words)[kInlineWords],
+                         std::span<const std::byte> payload) {
+  const std::size_t whole = payload.size() / 8;
+  const auto store = [&](std::size_t i) {
+    std::uint64_t word;
+    std::memcpy(&word, payload.data() + i * 8, 8);
+    words[i].store_relaxed(word);  // relaxed because the number publishes it
+  };
+  if (whole == kInlineWords) {  // A number of words known here is cheap.
+    for (std::size_t i = 0; i < kInlineWords; ++i) {
+      store(i);
+    }
+    return;
+  }
+  for (std::size_t i = 0; i < whole; ++i) {
+    store(i);
+  }
+  if (payload.size() % 8 != 0) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, payload.data() + whole * 8, payload.size() % 8);
+    words[whole].store_relaxed(word);  // relaxed because the number publishes it
+  }
+}
+
+// Reader: into private words, as many as `bytes` (any value) reach into, at most all. The caller
+// has read the number that brought them; a torn copy hurts nobody but the producer who tore it.
+inline void inline_load(const Cell<std::uint64_t> (&words)[kInlineWords], std::uint64_t bytes,
+                        std::array<std::uint64_t, kInlineWords>& copy) {
+  if (bytes == kInlineBytesMax) {  // A number of words known here is cheap.
+    for (std::size_t i = 0; i < kInlineWords; ++i) {
+      copy[i] = words[i].load_relaxed();  // relaxed because the number brought it
+    }
+    return;
+  }
+  for (std::size_t i = 0; i < kInlineWords && i * 8 < bytes; ++i) {
+    copy[i] = words[i].load_relaxed();  // relaxed because the number brought it
+  }
+}
 
 // ---- main ring ----
 

@@ -18,7 +18,11 @@ class SubmissionView {
  public:
   SubmissionView() = default;
   SubmissionView(std::byte* base, SubmissionGeometry geometry)
-      : base_(base), geometry_(geometry), mask_(geometry.slots - 1) {}
+      : base_(base),
+        descriptors_(base + geometry.descriptors()),
+        arena_(base + geometry.arena()),
+        geometry_(geometry),
+        mask_(geometry.slots - 1) {}
 
   [[nodiscard]] explicit operator bool() const { return base_ != nullptr; }
   [[nodiscard]] std::uint64_t slots() const { return geometry_.slots; }
@@ -35,12 +39,14 @@ class SubmissionView {
     return reinterpret_cast<Place*>(base_ + SubmissionGeometry::kRing)[number & mask_];
   }
   [[nodiscard]] Descriptor& descriptor(std::uint32_t slot) const {
-    return reinterpret_cast<Descriptor*>(base_ + geometry_.descriptors())[slot & mask_];
+    return reinterpret_cast<Descriptor*>(descriptors_)[slot & mask_];
   }
-  [[nodiscard]] std::byte* arena() const { return base_ + geometry_.arena(); }
+  [[nodiscard]] std::byte* arena() const { return arena_; }
 
  private:
   std::byte* base_ = nullptr;
+  std::byte* descriptors_ = nullptr;
+  std::byte* arena_ = nullptr;
   SubmissionGeometry geometry_;
   std::uint64_t mask_ = 0;
 };
@@ -49,7 +55,10 @@ class AckView {
  public:
   AckView() = default;
   AckView(std::byte* base, AckGeometry geometry)
-      : base_(base), geometry_(geometry), mask_(geometry.slots - 1) {}
+      : base_(base),
+        records_(base + geometry.records()),
+        geometry_(geometry),
+        mask_(geometry.slots - 1) {}
 
   [[nodiscard]] explicit operator bool() const { return base_ != nullptr; }
   [[nodiscard]] std::uint64_t slots() const { return geometry_.slots; }
@@ -68,7 +77,7 @@ class AckView {
     return reinterpret_cast<AckPlace*>(base_ + AckGeometry::kRing)[number & mask_];
   }
   [[nodiscard]] AckRecord& record(std::uint32_t slot) const {
-    return reinterpret_cast<AckRecord*>(base_ + geometry_.records())[slot & mask_];
+    return reinterpret_cast<AckRecord*>(records_)[slot & mask_];
   }
   [[nodiscard]] AckText& text(std::uint32_t slot) const {
     return reinterpret_cast<AckText*>(base_ + geometry_.texts())[slot & mask_];
@@ -76,6 +85,7 @@ class AckView {
 
  private:
   std::byte* base_ = nullptr;
+  std::byte* records_ = nullptr;
   AckGeometry geometry_;
   std::uint64_t mask_ = 0;
 };
@@ -85,6 +95,8 @@ class TrackingView {
   TrackingView() = default;
   TrackingView(std::byte* base, TrackingGeometry geometry)
       : base_(base),
+        entries_(base + geometry.entries()),
+        verdicts_(base + geometry.verdicts()),
         geometry_(geometry),
         mask_(geometry.slots - 1),
         verdict_mask_(verdict_places(static_cast<std::uint32_t>(geometry.slots)) - 1) {}
@@ -101,14 +113,16 @@ class TrackingView {
                                               TrackingGeometry::kRedelivery)[number & mask_];
   }
   [[nodiscard]] VerdictPlace& verdict(std::uint64_t number) const {
-    return reinterpret_cast<VerdictPlace*>(base_ + geometry_.verdicts())[number & verdict_mask_];
+    return reinterpret_cast<VerdictPlace*>(verdicts_)[number & verdict_mask_];
   }
   [[nodiscard]] PendingEntry& entry(std::uint32_t slot) const {
-    return reinterpret_cast<PendingEntry*>(base_ + geometry_.entries())[slot & mask_];
+    return reinterpret_cast<PendingEntry*>(entries_)[slot & mask_];
   }
 
  private:
   std::byte* base_ = nullptr;
+  std::byte* entries_ = nullptr;
+  std::byte* verdicts_ = nullptr;
   TrackingGeometry geometry_;
   std::uint64_t mask_ = 0;
   std::uint64_t verdict_mask_ = 0;

@@ -211,11 +211,11 @@ std::string outcome_text(const Ticket& ticket, const Outcome& outcome) {
     text += ", attempt " + std::to_string(outcome.attempt);
   }
   text += ", " + format_latency(outcome.latency_ns);
-  if (!outcome.text.empty()) {
-    text += ": " + printable_text(outcome.text, layout::kAckTextBytesMax);
+  if (!outcome.text().empty()) {
+    text += ": " + printable_text(outcome.text(), layout::kAckTextBytesMax);
   }
   text += "\n";
-  for (const auto& [name, value] : outcome.metadata) {
+  for (const auto& [name, value] : outcome.metadata()) {
     text += "  " + printable_text(name) + " = " + printable_text(value, 512) + "\n";
   }
   return text;

@@ -38,8 +38,8 @@ LayoutFailure failure_of(const Completion& completion) {
   if (outcome.reason != OutcomeReason::kNone) {
     text += std::string(" (") + reason_name(outcome.reason) + ")";
   }
-  if (!outcome.text.empty()) {
-    text += ": " + printable_text(outcome.text, layout::kAckTextBytesMax);
+  if (!outcome.text().empty()) {
+    text += ": " + printable_text(outcome.text(), layout::kAckTextBytesMax);
   }
   return {exit_code_of(outcome.code), text};
 }
@@ -57,7 +57,7 @@ void count(KindReport& report, const Outcome& outcome) {
 }  // namespace
 
 std::string metadata_text(const Outcome& outcome, const std::string& name) {
-  for (const auto& [key, value] : outcome.metadata) {
+  for (const auto& [key, value] : outcome.metadata()) {
     if (key == name) {
       return printable_text(value);
     }

@@ -29,11 +29,13 @@ Result<Consumer> Consumer::connect(const ConsumerOptions& options) {
 }
 
 Result<std::optional<Delivery>> Consumer::take(Deadline deadline) {
-  if (core_->forked()) {
-    return forked_error();
+  Result<std::optional<Delivery>> taken{std::optional<Delivery>(std::in_place)};
+  if (core_->forked()) [[unlikely]] {
+    taken = forked_error();
+    return taken;
   }
   auto lock = lock_of(*core_);
-  Result<std::optional<Delivery>> taken = core_->take(to_ns(deadline), lock);
+  core_->take(to_ns(deadline), lock, taken);
   core_->settle_fd();
   return taken;
 }
@@ -63,23 +65,35 @@ Result<void> Consumer::progress(const Delivery& delivery, std::uint32_t retries)
 }
 
 MessageId Consumer::id(const Delivery& delivery) const {
+  if (core_->forked()) {
+    return {};
+  }
   const auto lock = lock_of(*core_);
   const ConsumerCore::LinkEnds* ends = core_->find(delivery);
   return ends == nullptr ? MessageId() : ends->link->id(delivery.slot, delivery.sequence);
 }
 
 bool Consumer::active() const {
+  if (core_->forked()) {
+    return false;
+  }
   const auto lock = lock_of(*core_);
   return core_->epoch != 0;
 }
 
 bool Consumer::cancelled(const Delivery& delivery) const {
+  if (core_->forked()) {
+    return false;
+  }
   const auto lock = lock_of(*core_);
   const ConsumerCore::LinkEnds* ends = core_->find(delivery);
   return ends != nullptr && ends->link->cancel_wished(delivery.slot, delivery.sequence);
 }
 
 int Consumer::fd() const {
+  if (core_->forked()) {
+    return -1;
+  }
   const auto lock = lock_of(*core_);
   core_->exposed = true;
   core_->settle_fd();
@@ -87,6 +101,9 @@ int Consumer::fd() const {
 }
 
 ConsumerStatistics Consumer::statistics() const {
+  if (core_->forked()) {
+    return {};
+  }
   const auto lock = lock_of(*core_);
   return core_->statistics();
 }
@@ -108,6 +125,9 @@ Result<void> Consumer::publish_segment(SegmentKind kind, Deadline deadline) {
 }
 
 std::optional<std::span<const std::byte>> Consumer::predecessor_state() const {
+  if (core_->forked()) {
+    return std::nullopt;
+  }
   const auto lock = lock_of(*core_);
   if (core_->predecessor.base() == nullptr) {
     return std::nullopt;

@@ -26,13 +26,7 @@ bool ends_unbegun(const layout::PendingCopyValue& entry) {
 
 // The daemon moved `interventions` after it stored an entry: look at all of them, and answer
 // verdicts on what this life gave back, which nobody will begin again.
-void ConsumerLink::follow_interventions(std::uint64_t now_ns) {
-  const std::uint64_t moved =
-      tracking_.words().interventions.load_acquire();  // [E15] acquire: brings the entries
-  if (moved == interventions_) {
-    return;
-  }
-  interventions_ = moved;
+void ConsumerLink::look_at_entries(std::uint64_t now_ns) {
   held_ = false;
   for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) {
     const layout::PendingCopyValue entry = layout::pending_read(tracking_.entry(slot));
@@ -70,9 +64,10 @@ void ConsumerLink::skip(const Candidate& candidate, AckCode code, std::uint64_t 
   skipped_ += 1;
 }
 
-// Record, supersede table, place: that order (design section 4).
-void ConsumerLink::answer(std::uint32_t slot, std::uint64_t sequence, std::uint32_t packed,
-                          std::uint32_t text_lengths, std::uint64_t now_ns) {
+// Record, supersede table, place: that order (docs/architecture.md#consumer-lives).
+ACKBUS_HOT void ConsumerLink::answer(std::uint32_t slot, std::uint64_t sequence,
+                                     std::uint32_t packed, std::uint32_t text_lengths,
+                                     std::uint64_t now_ns) {
   Slot& mine = slots_[slot];
   layout::AckRecord& record = ack_.record(slot);
   if (text_lengths == 0) {
@@ -101,7 +96,7 @@ bool ConsumerLink::ack(std::uint32_t slot, std::uint64_t sequence, AckCode code,
   Slot& mine = slots_[slot];
   std::uint32_t flags = 0;
   AckTextWritten written;
-  if (!text.empty() || !metadata.empty()) {
+  if (!text.empty() || !metadata.empty()) [[unlikely]] {
     layout::answer_begin(ack_.record(slot));
     written = write_ack_text(ack_.text(slot), text, metadata);
     flags = layout::kAckHasText | (written.cut ? layout::kAckTextCut : 0U);
@@ -190,7 +185,7 @@ MessageId ConsumerLink::id(std::uint32_t slot, std::uint64_t sequence) const {
 
 // ---- figures and the supersede table ----
 
-void ConsumerLink::count_answer(const Slot& slot, AckCode code, std::uint64_t now_ns) {
+ACKBUS_HOT void ConsumerLink::count_answer(const Slot& slot, AckCode code, std::uint64_t now_ns) {
   layout::ConsumerCounters& counters = ack_.counters(slot.kind);
   if (!slot.tracked) {
     add(counters.untracked);

@@ -40,23 +40,23 @@ Error not_running(const Delivery& delivery) {
 
 // ---- take ----
 
-Result<std::optional<Delivery>> ConsumerCore::take(std::uint64_t deadline_ns,
-                                                   std::unique_lock<std::mutex>& lock) {
+void ConsumerCore::take(std::uint64_t deadline_ns, std::unique_lock<std::mutex>& lock,
+                        Result<std::optional<Delivery>>& taken) {
   const std::uint64_t started = clock.now_ns();
   const std::uint64_t spin_ns = options.wait == WaitMode::kAdaptive ? options.spin_us * 1000ULL : 0;
   std::uint64_t now = started;
-  Result<std::optional<Delivery>> taken{std::optional<Delivery>()};  // Filled in where it stands.
   for (;;) {  // Ends with a message, an error or the deadline.
     if (now >= next_control_look_ns || links.empty()) {
       next_control_look_ns = now + kControlLookNs;
       read_control();
     }
     if (closed) {
-      return Error{ErrorCode::kClosed,
-                   "queue '" + options.queue + "' was removed or the bus was shut down"};
+      taken = Error{ErrorCode::kClosed,
+                    "queue '" + options.queue + "' was removed or the bus was shut down"};
+      return;
     }
-    if (running < options.max_running && take_one(now, *taken)) {
-      return taken;
+    if (running < options.max_running && take_one(now, **taken)) {
+      return;
     }
     pause_briefly();
     now = clock.now_ns();
@@ -64,7 +64,8 @@ Result<std::optional<Delivery>> ConsumerCore::take(std::uint64_t deadline_ns,
       try_reconnect();
     }
     if (now >= deadline_ns) {
-      return taken;
+      taken->reset();
+      return;
     }
     const bool sleepy = options.wait == WaitMode::kBlock ||
                         (options.wait == WaitMode::kAdaptive && now - started > spin_ns);
@@ -86,14 +87,13 @@ Result<std::optional<Delivery>> ConsumerCore::take(std::uint64_t deadline_ns,
 }
 
 // One turn over the links, starting behind the one served last, so that none starves.
-bool ConsumerCore::take_one(std::uint64_t now, std::optional<Delivery>& delivery) {
+bool ConsumerCore::take_one(std::uint64_t now, Delivery& delivery) {
   if (epoch == 0 || alone_runs || (wants_alone && running > 0)) {
     return false;
   }
   wants_alone = false;
   const auto count = static_cast<std::uint32_t>(links.size());
   std::uint32_t next = next_link < count ? next_link : 0;
-  Begun begun;
   for (std::uint32_t turn = 0; turn < count; ++turn) {
     const std::uint32_t index = next;
     next = index + 1 < count ? index + 1 : 0;
@@ -102,7 +102,7 @@ bool ConsumerCore::take_one(std::uint64_t now, std::optional<Delivery>& delivery
       continue;
     }
     for (int skips = 0; skips < kSkipsPerTurn; ++skips) {
-      const NextResult result = ends->link->next(now, running == 0, supersedes, begun);
+      const NextResult result = ends->link->next(now, running == 0, supersedes, delivery);
       if (result == NextResult::kSkipped) {
         ring(*ends);
         continue;
@@ -115,30 +115,16 @@ bool ConsumerCore::take_one(std::uint64_t now, std::optional<Delivery>& delivery
       if (result == NextResult::kBegun) {
         next_link = next;
         running += 1;
-        alone_runs = begun.alone;
+        alone_runs = delivery.alone;
         figures.begun += 1;
-        begun_to_delivery(*ends, index, begun, delivery.emplace());
+        delivery.link = ends->number;
+        delivery.link_index = index;
         return true;
       }
       break;
     }
   }
   return false;
-}
-
-void ConsumerCore::begun_to_delivery(LinkEnds& ends, std::uint32_t index, const Begun& begun,
-                                     Delivery& delivery) const {
-  delivery.link = ends.number;
-  delivery.sequence = begun.sequence;
-  delivery.slot = begun.slot;
-  delivery.attempt = begun.attempt;
-  delivery.kind = static_cast<Kind>(begun.kind);
-  delivery.tracked = begun.tracked;
-  delivery.may_have_run = begun.may_have_run;
-  delivery.key = begun.key;
-  delivery.sent_ns = begun.sent_ns;
-  delivery.payload = begun.payload;
-  delivery.link_index = index;
 }
 
 // ---- answer ----
@@ -152,11 +138,12 @@ ConsumerCore::LinkEnds* ConsumerCore::find(const Delivery& delivery) {
 }
 
 void ConsumerCore::finished(LinkEnds& ends) {
+  const bool held_back = running >= options.max_running || alone_runs || wants_alone;
   running -= 1;
   if (running == 0) {
     alone_runs = false;
   }
-  if (sleeps) {
+  if (sleeps || (exposed && held_back)) {
     waiter.raise();  // What waited for this answer may be taken now.
   }
   ring(ends);
@@ -187,7 +174,8 @@ Result<void> ConsumerCore::nack(const Delivery& delivery, std::chrono::milliseco
   bell.header = layout::control_header<layout::LinkMessage>(ControlType::kBell);
   bell.link = delivery.link;
   bell.epoch = epoch;
-  control.send(bell);  // Only a bell: the mark in the record is what counts.
+  // Only a bell: the mark in the record is what counts, and the daemon's next look finds it.
+  [[maybe_unused]] const bool rung = control.try_send(bell);
   return {};
 }
 

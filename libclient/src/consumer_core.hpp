@@ -23,8 +23,9 @@ struct ConsumerCore {
   static Result<std::unique_ptr<ConsumerCore>> connect(const ConsumerOptions& options);
   ~ConsumerCore();
 
-  Result<std::optional<Delivery>> take(std::uint64_t deadline_ns,
-                                       std::unique_lock<std::mutex>& lock);
+  // Fills in the delivery that stands in `taken`, or takes it away.
+  void take(std::uint64_t deadline_ns, std::unique_lock<std::mutex>& lock,
+            Result<std::optional<Delivery>>& taken);
   Result<void> ack(const Delivery& delivery, const Answer& answer);
   Result<void> nack(const Delivery& delivery, std::chrono::milliseconds delay);
   Result<void> progress(const Delivery& delivery, std::uint32_t retries);
@@ -88,11 +89,9 @@ struct ConsumerCore {
   void lose_control();
   void try_reconnect();
   void refresh_kinds();
-  bool take_one(std::uint64_t now, std::optional<Delivery>& delivery);
+  bool take_one(std::uint64_t now, Delivery& delivery);
   void ring(LinkEnds& ends);
   bool arm_and_look();
-  void begun_to_delivery(LinkEnds& ends, std::uint32_t index, const Begun& begun,
-                         Delivery& delivery) const;
   void finished(LinkEnds& ends);
 };
 

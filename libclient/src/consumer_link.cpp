@@ -24,14 +24,6 @@ ConsumerLink::ConsumerLink(const ConsumerLinkSetup& setup)
           UINT64_MAX),  // so that the first look reads every entry that an earlier life left
       fence_after_begin_(setup.fence_after_begin) {}
 
-NextResult ConsumerLink::next(std::uint64_t now_ns, bool idle, std::uint64_t supersedes,
-                              Begun& begun) {
-  supersedes_seen_ = supersedes;
-  follow_interventions(now_ns);
-  const NextResult redelivered = next_redelivery(now_ns, idle, supersedes, begun);
-  return redelivered == NextResult::kNothing ? next_main(now_ns, supersedes, begun) : redelivered;
-}
-
 bool ConsumerLink::has_work() const {
   // relaxed because the sleeper's full fence stands before this look
   if (tracking_.words().interventions.load_relaxed() != interventions_ ||
@@ -45,7 +37,7 @@ bool ConsumerLink::has_work() const {
 // ---- observe ----
 
 NextResult ConsumerLink::next_redelivery(std::uint64_t now_ns, bool idle, std::uint64_t supersedes,
-                                         Begun& begun) {
+                                         Delivery& begun) {
   layout::RedeliveryCopy copy;
   if (!layout::redelivery_read(tracking_.redelivery(next_redelivery_), next_redelivery_, copy)) {
     return NextResult::kNothing;
@@ -78,7 +70,8 @@ NextResult ConsumerLink::next_redelivery(std::uint64_t now_ns, bool idle, std::u
   return begin(candidate, supersedes, now_ns, begun);
 }
 
-NextResult ConsumerLink::next_main(std::uint64_t now_ns, std::uint64_t supersedes, Begun& begun) {
+ACKBUS_HOT NextResult ConsumerLink::next_main(std::uint64_t now_ns, std::uint64_t supersedes,
+                                              Delivery& begun) {
   layout::PlaceCopy copy;
   const layout::Place& place = submission_.place(next_main_);
   if (!layout::place_read(place, next_main_, copy)) {
@@ -109,10 +102,7 @@ NextResult ConsumerLink::next_main(std::uint64_t now_ns, std::uint64_t supersede
     }
   }
   if (sound && (candidate.flags & layout::kFlagInline) != 0) {
-    for (std::size_t i = 0; i < layout::kInlineWords && i * 8 < copy.length; ++i) {
-      // relaxed because the place's number brought the words, and nobody else's data are at stake
-      inlined_[copy.slot][i] = place.inline_words[i].load_relaxed();
-    }
+    layout::inline_load(place.inline_words, copy.length, inlined_[copy.slot]);
   }
   next_main_ += 1;
   ack_.words().cursor.store_release(
@@ -132,7 +122,7 @@ NextResult ConsumerLink::next_main(std::uint64_t now_ns, std::uint64_t supersede
 }
 
 // The lines of the next messages and their answers, which still lie in the producer's cache.
-void ConsumerLink::prefetch_ahead() const {
+ACKBUS_HOT void ConsumerLink::prefetch_ahead() const {
   const layout::Place& place = submission_.place(next_main_ + kPrefetchPlaces);
   prefetch_to_read(&place.number);
   prefetch_to_read(&place.inline_words[layout::kInlineWords - 1]);
@@ -198,39 +188,20 @@ bool ConsumerLink::key_busy(const Candidate& candidate, std::uint64_t supersedes
 
 // ---- begin ----
 
-NextResult ConsumerLink::begin(const Candidate& candidate, std::uint64_t supersedes,
-                               std::uint64_t now_ns, Begun& begun) {
+ACKBUS_HOT NextResult ConsumerLink::begin(const Candidate& candidate, std::uint64_t supersedes,
+                                          std::uint64_t now_ns, Delivery& begun) {
   Slot& mine = slots_[candidate.slot];
+  const bool given_back = mine.given_back == candidate.sequence;
+  const bool seen = mine.finished >= candidate.sequence || mine.running != 0 || given_back;
+  if (seen && !may_begin_again(candidate, now_ns)) [[unlikely]] {
+    return NextResult::kSkipped;
+  }
+  const bool may_have_run = candidate.may_have_run || given_back;
+  if ((candidate.check_cancel || candidate.redelivered) &&
+      skips_unbegun(candidate, may_have_run, supersedes, now_ns)) [[unlikely]] {
+    return NextResult::kSkipped;
+  }
   layout::AckRecord& record = ack_.record(candidate.slot);
-  layout::ConsumerCounters& counters = ack_.counters(candidate.kind);
-  if (mine.finished >= candidate.sequence) {
-    duplicates_ += 1;
-    add(counters.duplicates);
-    return NextResult::kSkipped;
-  }
-  if (mine.running != 0) {
-    if (mine.running == candidate.sequence && candidate.attempt > mine.attempt) {
-      mine.attempt = candidate.attempt;
-      layout::raised_publish(record, {candidate.sequence, now_ns, candidate.attempt});
-    }
-    duplicates_ += 1;
-    add(counters.duplicates);
-    return NextResult::kSkipped;
-  }
-  if (mine.given_back == candidate.sequence && candidate.attempt <= mine.given_back_attempt) {
-    add(counters.stale);
-    return NextResult::kSkipped;
-  }
-  const bool may_have_run = candidate.may_have_run || mine.given_back == candidate.sequence;
-  if (candidate.check_cancel && cancel_wished(candidate.slot, candidate.sequence)) {
-    skip(candidate,
-         may_have_run ? AckCode::kSkippedCancelledMayHaveRun : AckCode::kSkippedCancelled, now_ns);
-    return NextResult::kSkipped;
-  }
-  if (candidate.redelivered && (supersedes >> candidate.kind & 1U) != 0 && superseded(candidate)) {
-    skip(candidate, AckCode::kSkippedSuperseded, now_ns);
-    return NextResult::kSkipped;
-  }
   layout::begun_publish(record, {candidate.sequence, now_ns, candidate.attempt});
   if (fence_after_begin_) {
     layout::fence_full();  // [F1] begun before the look at interventions, where the daemon's
@@ -254,18 +225,58 @@ NextResult ConsumerLink::begin(const Candidate& candidate, std::uint64_t superse
   return NextResult::kBegun;
 }
 
-// The message runs from here on, in this process's books and in its figures.
-void ConsumerLink::take_up(const Candidate& candidate, bool may_have_run, Begun& begun) {
+// What this life has finished, runs or gave back already; true for a later attempt of the last.
+bool ConsumerLink::may_begin_again(const Candidate& candidate, std::uint64_t now_ns) {
   Slot& mine = slots_[candidate.slot];
   layout::ConsumerCounters& counters = ack_.counters(candidate.kind);
-  begun = Begun{};
+  if (mine.finished >= candidate.sequence) {
+    duplicates_ += 1;
+    add(counters.duplicates);
+    return false;
+  }
+  if (mine.running != 0) {
+    if (mine.running == candidate.sequence && candidate.attempt > mine.attempt) {
+      mine.attempt = candidate.attempt;
+      layout::raised_publish(ack_.record(candidate.slot),
+                             {candidate.sequence, now_ns, candidate.attempt});
+    }
+    duplicates_ += 1;
+    add(counters.duplicates);
+    return false;
+  }
+  if (candidate.attempt <= mine.given_back_attempt) {
+    add(counters.stale);
+    return false;
+  }
+  return true;
+}
+
+// Cancelled or superseded: answered without being begun.
+bool ConsumerLink::skips_unbegun(const Candidate& candidate, bool may_have_run,
+                                 std::uint64_t supersedes, std::uint64_t now_ns) {
+  if (candidate.check_cancel && cancel_wished(candidate.slot, candidate.sequence)) {
+    skip(candidate,
+         may_have_run ? AckCode::kSkippedCancelledMayHaveRun : AckCode::kSkippedCancelled, now_ns);
+    return true;
+  }
+  if (candidate.redelivered && (supersedes >> candidate.kind & 1U) != 0 && superseded(candidate)) {
+    skip(candidate, AckCode::kSkippedSuperseded, now_ns);
+    return true;
+  }
+  return false;
+}
+
+// The message runs from here on, in this process's books and in its figures.
+ACKBUS_HOT void ConsumerLink::take_up(const Candidate& candidate, bool may_have_run,
+                                      Delivery& begun) {
+  Slot& mine = slots_[candidate.slot];
+  layout::ConsumerCounters& counters = ack_.counters(candidate.kind);
   begun.sequence = candidate.sequence;
   begun.sent_ns = candidate.sent_ns;
-  begun.length = candidate.length;
   begun.key = candidate.key;
   begun.slot = candidate.slot;
   begun.attempt = candidate.attempt;
-  begun.kind = candidate.kind;
+  begun.kind = static_cast<Kind>(candidate.kind);
   begun.tracked = (candidate.flags & layout::kFlagTracked) != 0;
   begun.may_have_run = may_have_run;
   begun.alone = candidate.alone;
@@ -283,17 +294,15 @@ void ConsumerLink::take_up(const Candidate& candidate, bool may_have_run, Begun&
   }
 }
 
-bool ConsumerLink::locate_payload(const Candidate& candidate, Begun& begun) {
+ACKBUS_HOT bool ConsumerLink::locate_payload(const Candidate& candidate, Delivery& begun) {
   if ((candidate.flags & layout::kFlagInline) != 0) {
     if (candidate.length > layout::kInlineBytesMax) {
       return false;
     }
     auto& words = inlined_[candidate.slot];
     if (candidate.redelivered) {
-      for (std::size_t i = 0; i < layout::kInlineWords; ++i) {
-        // relaxed because the descriptor's number, read before, brought the words
-        words[i] = submission_.descriptor(candidate.slot).inline_words[i].load_relaxed();
-      }
+      layout::inline_load(submission_.descriptor(candidate.slot).inline_words, candidate.length,
+                          words);
     }
     begun.payload = std::as_bytes(std::span(words)).first(candidate.length);
     return true;
@@ -304,6 +313,23 @@ bool ConsumerLink::locate_payload(const Candidate& candidate, Begun& begun) {
   }
   begun.payload = {submission_.arena() + candidate.offset, candidate.length};
   return true;
+}
+
+// ---- the two rings ----
+
+NextResult ConsumerLink::next(std::uint64_t now_ns, bool idle, std::uint64_t supersedes,
+                              Delivery& begun) {
+  supersedes_seen_ = supersedes;
+  follow_interventions(now_ns);
+  // relaxed because next_redelivery() reads the place again, with acquire
+  if (tracking_.redelivery(next_redelivery_).number.load_relaxed() == next_redelivery_)
+      [[unlikely]] {
+    const NextResult redelivered = next_redelivery(now_ns, idle, supersedes, begun);
+    if (redelivered != NextResult::kNothing) {
+      return redelivered;
+    }
+  }
+  return next_main(now_ns, supersedes, begun);
 }
 
 }  // namespace ackbus

@@ -6,6 +6,7 @@
 // checked, then used) and the tracking segment (the daemon's).
 #pragma once
 
+#include <ackbus/consumer.hpp>
 #include <ackbus/message_id.hpp>
 #include <array>
 #include <cstddef>
@@ -17,25 +18,11 @@
 #include <utility>
 #include <vector>
 
+#include "libclient/src/hot.hpp"
 #include "shm_layout/records.hpp"
 #include "shm_layout/views.hpp"
 
 namespace ackbus {
-
-// A message that next() has begun.
-struct Begun {
-  std::uint64_t sequence = 0;
-  std::uint64_t sent_ns = 0;
-  std::uint64_t length = 0;
-  std::uint64_t key = 0;
-  std::uint32_t slot = 0;
-  std::uint32_t attempt = 1;
-  std::uint16_t kind = 0;
-  bool tracked = true;
-  bool may_have_run = false;
-  bool alone = false;
-  std::span<const std::byte> payload;
-};
 
 enum class NextResult : std::uint8_t {
   kNothing,     // both rings are empty, or the next message has to wait
@@ -57,9 +44,10 @@ class ConsumerLink {
  public:
   explicit ConsumerLink(const ConsumerLinkSetup& setup);
 
-  // Redelivery places first, then the main ring. `idle`: nothing is begun in this whole process.
+  // Redelivery places first, then the main ring; with kBegun all of `begun` is filled in but its
+  // link and its id. `idle`: nothing is begun in this whole process.
   // `supersedes` has a bit per kind that may be superseded.
-  NextResult next(std::uint64_t now_ns, bool idle, std::uint64_t supersedes, Begun& begun);
+  NextResult next(std::uint64_t now_ns, bool idle, std::uint64_t supersedes, Delivery& begun);
 
   // The answer to a begun message. False when it is not running (stale: counted).
   bool ack(std::uint32_t slot, std::uint64_t sequence, layout::AckCode code, std::string_view text,
@@ -119,8 +107,8 @@ class ConsumerLink {
   };
 
   NextResult next_redelivery(std::uint64_t now_ns, bool idle, std::uint64_t supersedes,
-                             Begun& begun);
-  NextResult next_main(std::uint64_t now_ns, std::uint64_t supersedes, Begun& begun);
+                             Delivery& begun);
+  NextResult next_main(std::uint64_t now_ns, std::uint64_t supersedes, Delivery& begun);
   // How far ahead. Measured: from 8 on one figure; nearer ones make a round trip a quarter longer.
   static constexpr std::uint64_t kPrefetchPlaces = 8;
   void prefetch_ahead() const;
@@ -128,10 +116,21 @@ class ConsumerLink {
   [[nodiscard]] bool held(const Candidate& candidate) const;
   [[nodiscard]] bool key_busy(const Candidate& candidate, std::uint64_t supersedes) const;
   NextResult begin(const Candidate& candidate, std::uint64_t supersedes, std::uint64_t now_ns,
-                   Begun& begun);
-  void take_up(const Candidate& candidate, bool may_have_run, Begun& begun);
-  bool locate_payload(const Candidate& candidate, Begun& begun);
-  void follow_interventions(std::uint64_t now_ns);
+                   Delivery& begun);
+  bool may_begin_again(const Candidate& candidate, std::uint64_t now_ns);
+  bool skips_unbegun(const Candidate& candidate, bool may_have_run, std::uint64_t supersedes,
+                     std::uint64_t now_ns);
+  void take_up(const Candidate& candidate, bool may_have_run, Delivery& begun);
+  bool locate_payload(const Candidate& candidate, Delivery& begun);
+  ACKBUS_HOT void follow_interventions(std::uint64_t now_ns) {
+    const std::uint64_t moved =
+        tracking_.words().interventions.load_acquire();  // [E15] acquire: brings the entries
+    if (moved != interventions_) [[unlikely]] {
+      interventions_ = moved;
+      look_at_entries(now_ns);
+    }
+  }
+  void look_at_entries(std::uint64_t now_ns);
   void answer_given_back_verdicts(std::uint64_t now_ns);
   void answer(std::uint32_t slot, std::uint64_t sequence, std::uint32_t packed,
               std::uint32_t text_lengths, std::uint64_t now_ns);

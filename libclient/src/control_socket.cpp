@@ -87,7 +87,18 @@ bool ControlSocket::send(const void* message, std::size_t bytes, int descriptor,
 
 ReceiveState ControlSocket::receive(ControlPacket& packet) {
   packet.descriptors.clear();
-  packet.bytes.resize(layout::kControlBytesMax);
+  const auto look = [&] {
+    return fd_ ? ::recv(fd_.get(), nullptr, 0, MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC) : 0;
+  };
+  ssize_t waiting = look();
+  if (waiting < 0 && errno == ECONNRESET) {
+    waiting = look();  // The daemon left something of ours unread; what it had sent comes next.
+  }
+  if (waiting < 0) {  // Nothing, mostly: spinners look often, so it costs one call and no memory.
+    return errno == EAGAIN || errno == EINTR ? ReceiveState::kNothing : ReceiveState::kHungUp;
+  }
+  packet.bytes.resize(
+      std::min<std::size_t>(static_cast<std::size_t>(waiting), layout::kControlBytesMax));
   iovec part{packet.bytes.data(), packet.bytes.size()};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * 16)> control{};
   msghdr header{};
@@ -95,14 +106,7 @@ ReceiveState ControlSocket::receive(ControlPacket& packet) {
   header.msg_iovlen = 1;
   header.msg_control = control.data();
   header.msg_controllen = control.size();
-  const auto read = [&] {
-    return fd_ ? ::recvmsg(fd_.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) : 0;
-  };
-  ssize_t received = read();
-  if (received < 0 && errno == ECONNRESET) {
-    received =
-        read();  // The daemon left something of ours unread; what it had sent before comes next.
-  }
+  const ssize_t received = fd_ ? ::recvmsg(fd_.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) : 0;
   if (received < 0) {
     return errno == EAGAIN || errno == EINTR ? ReceiveState::kNothing : ReceiveState::kHungUp;
   }

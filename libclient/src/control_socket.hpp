@@ -3,6 +3,8 @@
 // are the caller's to check.
 #pragma once
 
+#include <sys/socket.h>
+
 #include <ackbus/error.hpp>
 #include <cstddef>
 #include <cstdint>
@@ -52,12 +54,18 @@ class ControlSocket {
   explicit operator bool() const { return static_cast<bool>(fd_); }
   void close() { fd_.reset(); }
 
-  // False when the peer is gone. `descriptor` (-1: none) travels with the packet.
+  // False when the peer is gone, or reads nothing for 5 s. `descriptor` (-1: none) travels with the
+  // packet.
   bool send(const void* message, std::size_t bytes, int descriptor = -1, const void* tail = nullptr,
             std::size_t tail_bytes = 0);
   template <typename Message>
   bool send(const Message& message, int descriptor = -1) {
     return send(&message, sizeof(message), descriptor);
+  }
+  // Without waiting: false also when there is no room at the moment.
+  template <typename Message>
+  [[nodiscard]] bool try_send(const Message& message) {
+    return fd_ && ::send(fd_.get(), &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
   }
   // Without waiting.
   ReceiveState receive(ControlPacket& packet);

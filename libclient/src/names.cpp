@@ -1,8 +1,18 @@
-// The texts of codes, as logs, tools and errors print them.
+// The texts of codes, as logs, tools and errors print them, and of outcomes.
 #include <ackbus/error.hpp>
 #include <ackbus/outcome.hpp>
 
 namespace ackbus {
+
+namespace {
+const OutcomeNotes kNoNotes;
+}  // namespace
+
+const std::string& Outcome::text() const { return notes == nullptr ? kNoNotes.text : notes->text; }
+
+const OutcomeNotes::Metadata& Outcome::metadata() const {
+  return notes == nullptr ? kNoNotes.metadata : notes->metadata;
+}
 
 const char* error_name(ErrorCode code) {
   switch (code) {

@@ -4,12 +4,18 @@
 
 namespace ackbus {
 
-// To be read.
-inline void prefetch_to_read(const void* address) { __builtin_prefetch(address, 0); }
+// To be read. Not the builtin: a function that only prefetches has no effect in the compiler's
+// eyes, and g++ 12 drops the calls of it.
+inline void prefetch_to_read(const void* address) {
+#if defined(__x86_64__)
+  asm volatile("prefetcht0 %0" : : "m"(*static_cast<const char*>(address)));
+#else
+  __builtin_prefetch(address, 0);
+#endif
+}
 
 // To be written: the line leaves the peer's cache before the store wants it, so that the store, and
-// a fence behind it, do not wait. The builtin gives this instruction for newer processors only; all
-// 64-bit ones accept it.
+// a fence behind it, do not wait.
 inline void prefetch_to_write(const void* address) {
 #if defined(__x86_64__)
   asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(address)));

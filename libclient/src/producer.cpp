@@ -58,7 +58,9 @@ Result<Loan> Producer::loan(Kind kind, std::uint64_t bytes, Deadline deadline) {
     return forked_error();
   }
   auto lock = lock_of(*core_);
-  return core_->loan(kind, bytes, to_ns(deadline), lock);
+  Result<Loan> loan = core_->loan(kind, bytes, to_ns(deadline), lock);
+  core_->settle_completion_fd();  // Waiting for room, it may have reaped.
+  return loan;
 }
 
 Result<Ticket> Producer::commit(Loan loan, const SendOptions& options) {
@@ -68,6 +70,7 @@ Result<Ticket> Producer::commit(Loan loan, const SendOptions& options) {
   // The loan goes back, if it does, while the lock is held by this thread: hand it over as a whole.
   auto lock = lock_of(*core_);
   Result<Ticket> ticket = core_->commit(loan, options);
+  core_->settle_completion_fd();
   if (lock.owns_lock()) {
     lock.unlock();
   }
@@ -76,11 +79,13 @@ Result<Ticket> Producer::commit(Loan loan, const SendOptions& options) {
 
 Result<Ticket> Producer::send(Kind kind, std::span<const std::byte> payload, Deadline deadline,
                               const SendOptions& options) {
-  if (core_->forked()) {
-    return forked_error();
+  Result<Ticket> ticket{Ticket{}};
+  if (core_->forked()) [[unlikely]] {
+    ticket = forked_error();
+    return ticket;
   }
   auto lock = lock_of(*core_);
-  Result<Ticket> ticket = core_->send(kind, payload, options, true, to_ns(deadline), lock);
+  core_->send(kind, payload, options, true, to_ns(deadline), lock, ticket);
   core_->settle_completion_fd();
   return ticket;
 }
@@ -90,7 +95,8 @@ Result<void> Producer::post(Kind kind, std::span<const std::byte> payload, Deadl
     return forked_error();
   }
   auto lock = lock_of(*core_);
-  const Result<Ticket> ticket = core_->send(kind, payload, {}, false, to_ns(deadline), lock);
+  Result<Ticket> ticket{Ticket{}};
+  core_->send(kind, payload, {}, false, to_ns(deadline), lock, ticket);
   core_->settle_completion_fd();
   return ticket ? Result<void>() : Result<void>(ticket.error());
 }
@@ -147,10 +153,15 @@ Result<void> Producer::cancel(const Ticket& ticket) {
     return forked_error();
   }
   const auto lock = lock_of(*core_);
-  return core_->cancel(ticket);
+  Result<void> cancelled = core_->cancel(ticket);
+  core_->settle_completion_fd();
+  return cancelled;
 }
 
 int Producer::completion_fd() const {
+  if (core_->forked()) {
+    return -1;
+  }
   const auto lock = lock_of(*core_);
   core_->exposed = true;
   core_->settle_completion_fd();
@@ -158,18 +169,34 @@ int Producer::completion_fd() const {
 }
 
 std::uint64_t Producer::pending() const {
+  if (core_->forked()) {
+    return 0;
+  }
   const auto lock = lock_of(*core_);
   return core_->link->pending_count();
 }
 
 ProducerStatistics Producer::statistics() const {
+  if (core_->forked()) {
+    return {};
+  }
   const auto lock = lock_of(*core_);
   return core_->statistics();
 }
 
-std::uint64_t Producer::link() const { return core_->link_number; }
+std::uint64_t Producer::link() const {
+  if (core_->forked()) {
+    return 0;
+  }
+  const auto lock = lock_of(*core_);
+  return core_->link_number;
+}
 
 std::optional<Kind> Producer::kind(const char* name) const {
+  if (core_->forked()) {
+    return std::nullopt;
+  }
+  const auto lock = lock_of(*core_);
   for (std::uint32_t number = 1; number < layout::kKindsMax; ++number) {
     const KindInfo info = read_kind(layout::BusView(core_->bus.base()), number);
     if ((info.flags & layout::kKindDefined) != 0 && info.name == name) {

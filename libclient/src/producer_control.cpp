@@ -200,7 +200,12 @@ void ProducerCore::accept_life(ControlPacket& packet) {
   }
   if (life.epoch <= link->newest_epoch()) {
     // Sent again by a new daemon, with new pipes: both ends take the new ones, and this writer
-    // rings once.
+    // rings once. A life that was retired meanwhile is told as drained: its daemon died before it
+    // heard so, and keeps that life's segment until it does.
+    if (life.epoch <= link->retired_epoch()) {
+      drained_untold.push_back(life.epoch);
+      tell_drained();
+    }
     for (LifeEnds& known : lives) {
       if (known.epoch == life.epoch) {
         auto packet_fds = std::move(packet.descriptors);
@@ -234,13 +239,25 @@ void ProducerCore::accept_life(ControlPacket& packet) {
 // Lives whose acks were all taken: their memory goes, and the daemon may drop the old segment.
 void ProducerCore::retire_lives() {
   while (!lives.empty() && lives.front().epoch <= link->retired_epoch()) {
+    drained_untold.push_back(lives.front().epoch);
+    waiter.remove(lives.front().rung.get());
+    lives.pop_front();
+  }
+  tell_drained();
+}
+
+// Never waits for the daemon: what finds no room is told at a later reap. A daemon that is away
+// asks when it is back: it tells of each life that it still holds (accept_life).
+void ProducerCore::tell_drained() {
+  while (!drained_untold.empty()) {
     layout::LinkMessage drained{};
     drained.header = layout::control_header<layout::LinkMessage>(ControlType::kDrained);
     drained.link = link_number;
-    drained.epoch = lives.front().epoch;
-    control.send(drained);
-    waiter.remove(lives.front().rung.get());
-    lives.pop_front();
+    drained.epoch = drained_untold.front();
+    if (control && !control.try_send(drained)) {
+      return;
+    }
+    drained_untold.pop_front();
   }
 }
 

@@ -7,22 +7,6 @@ namespace ackbus {
 
 using layout::ControlType;
 
-namespace {
-
-// Into an empty outcome; most have no text, so nothing but numbers moves.
-void move_outcome(Outcome& from, Outcome& to) {
-  if (!from.text.empty() || !from.metadata.empty() || from.text_cut) {
-    to = std::move(from);
-    return;
-  }
-  to.code = from.code;
-  to.reason = from.reason;
-  to.attempt = from.attempt;
-  to.latency_ns = from.latency_ns;
-}
-
-}  // namespace
-
 // ---- wait and claim ----
 
 template <typename Done>
@@ -37,10 +21,6 @@ Result<void> ProducerCore::wait_until(std::uint64_t deadline_ns, std::unique_loc
     }
     if (done()) {
       return {};
-    }
-    if (!has_next_id) {
-      next_id = MessageId::create();
-      has_next_id = true;
     }
     pause_briefly();
     if (options.wait != WaitMode::kBlock && round % 32 != 31) {
@@ -65,7 +45,6 @@ bool ProducerCore::try_claim(std::uint64_t bytes, std::uint32_t& slot) {
     return false;
   }
   slot = *claimed;
-  payload_of_slot[slot] = {0, 0};
   if (bytes > layout::kInlineBytesMax) {
     const std::optional<std::uint64_t> offset = arena.allocate(bytes);
     if (!offset) {
@@ -75,6 +54,14 @@ bool ProducerCore::try_claim(std::uint64_t bytes, std::uint32_t& slot) {
     payload_of_slot[slot] = {*offset, bytes};
   }
   return true;
+}
+
+void ProducerCore::release_arena(std::uint32_t slot) {
+  auto& [offset, bytes] = payload_of_slot[slot];
+  if (bytes != 0) {
+    arena.release(offset, bytes);
+    bytes = 0;
+  }
 }
 
 bool ProducerCore::claim_at_once(Kind kind, std::uint64_t bytes, std::uint32_t& slot) {
@@ -142,12 +129,10 @@ void ProducerCore::reap() {
       Waiter::ring(lives.back().ring.get());
     }
   }
-  link->drain_freed([this](std::uint32_t slot) {
-    const auto [offset, bytes] = payload_of_slot[slot];
-    if (bytes != 0) {
-      arena.release(offset, bytes);
-    }
-  });
+  if (!drained_untold.empty()) [[unlikely]] {
+    tell_drained();
+  }
+  link->drain_freed([this](std::uint32_t slot) { release_arena(slot); });
   if (known != 0 && (followers > 0 || someone_sleeps)) {
     woken.notify_all();
     waiter.raise();
@@ -229,9 +214,11 @@ std::size_t ProducerCore::take(std::vector<Completion>& completions, std::size_t
     }
     OutcomeStore::Node& node = outcomes->node(index);
     Completion& completion = completions.emplace_back();
-    completion.ticket = Ticket{node.sequence, node.slot, node.id};
+    completion.ticket.sequence = node.sequence;
+    completion.ticket.slot = node.slot;
+    completion.ticket.id = node.id;
     completion.kind = node.kind;
-    move_outcome(node.outcome, completion.outcome);
+    completion.outcome = std::move(node.outcome);
     outcomes->drop(index);
     taken += 1;
   }

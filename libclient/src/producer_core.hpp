@@ -15,6 +15,7 @@
 #include "libclient/src/arena.hpp"
 #include "libclient/src/clock.hpp"
 #include "libclient/src/hot_clock.hpp"
+#include "libclient/src/id_source.hpp"
 #include "libclient/src/producer_link.hpp"
 #include "libclient/src/session.hpp"
 #include "libclient/src/waiter.hpp"
@@ -29,8 +30,9 @@ struct ProducerCore {
   Result<Loan> loan(Kind kind, std::uint64_t bytes, std::uint64_t deadline_ns,
                     std::unique_lock<std::mutex>& lock);
   Result<Ticket> commit(Loan& loan, const SendOptions& options);
-  Result<Ticket> send(Kind kind, std::span<const std::byte> payload, const SendOptions& options,
-                      bool tracked, std::uint64_t deadline_ns, std::unique_lock<std::mutex>& lock);
+  // Fills in the ticket that stands in `ticket`, or puts the error in its place.
+  void send(Kind kind, std::span<const std::byte> payload, const SendOptions& options, bool tracked,
+            std::uint64_t deadline_ns, std::unique_lock<std::mutex>& lock, Result<Ticket>& ticket);
   Result<Outcome> wait(const Ticket& ticket, std::uint64_t deadline_ns,
                        std::unique_lock<std::mutex>& lock);
   Result<void> wait_any(std::uint64_t deadline_ns, std::unique_lock<std::mutex>& lock);
@@ -68,16 +70,15 @@ struct ProducerCore {
   Mapping submission;
   Mapping tracking;
   HotClock clock;
-  // The next message's id, made while a wait has nothing else to do: 20 ns less of a round trip.
-  MessageId next_id;
-  bool has_next_id = false;
+  IdSource ids;
   Waiter waiter;
   std::deque<LifeEnds> lives;
+  std::deque<std::uint64_t> drained_untold;  // epochs whose end the daemon has not been told of
   std::unique_ptr<OutcomeStore> outcomes;
   std::unique_ptr<ProducerLink> link;
   Arena arena;
-  std::vector<std::pair<std::uint64_t, std::uint64_t>>
-      payload_of_slot;  // offset, bytes; 0 bytes: none
+  // Offset and bytes in the arena; 0 bytes when the slot holds none, so also when it is free.
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> payload_of_slot;
   std::vector<LostLink> lost_links;
   std::uint64_t link_number = 0;
   std::uint64_t token[2] = {0, 0};
@@ -111,6 +112,7 @@ struct ProducerCore {
   void try_reattach();
   void handle_reattach(ControlPacket& packet);
   void retire_lives();
+  void tell_drained();
   void ring();
   void sleep(std::uint64_t deadline_ns, std::unique_lock<std::mutex>& lock);
   bool arm_and_look();
@@ -121,10 +123,9 @@ struct ProducerCore {
   // Without waiting and without saying why not.
   bool claim_at_once(Kind kind, std::uint64_t bytes, std::uint32_t& slot);
   bool try_claim(std::uint64_t bytes, std::uint32_t& slot);
-  // Fills in what does not depend on the payload; an error when an option is out of range.
-  std::optional<Error> request(Kind kind, const SendOptions& options, bool tracked,
-                               CommitRequest& made);
+  // Checks options that ask for anything but the kind's own; an error when one is out of range.
   std::optional<Error> apply(const SendOptions& options, CommitRequest& made);
+  void release_arena(std::uint32_t slot);
   [[nodiscard]] Error closed_error() const;
 };
 

@@ -18,6 +18,7 @@
 #include <span>
 #include <vector>
 
+#include "libclient/src/hot.hpp"
 #include "libclient/src/outcome_store.hpp"
 #include "shm_layout/records.hpp"
 #include "shm_layout/views.hpp"
@@ -31,6 +32,8 @@ struct LifeView {
   layout::AckView ack;
 };
 
+inline const SendOptions kPlainOptions;
+
 // What to publish. Times in nanoseconds of CLOCK_MONOTONIC.
 struct CommitRequest {
   Kind kind = Kind::kReserved;
@@ -38,10 +41,12 @@ struct CommitRequest {
   MessageId id;
   std::uint64_t length = 0;
   std::uint64_t offset = 0;            // in the arena, when not inline
+  bool holds_arena = false;            // its slot is told to drain_freed() (a small loan, too)
   std::span<const std::byte> inlined;  // the payload, when length <= kInlineBytesMax
   std::uint64_t now_ns = 0;
   std::uint32_t after_slot = 0;
-  SendOptions options;
+  std::uint64_t after_sequence = 0;             // options' own, or 0 when that one is final
+  const SendOptions* options = &kPlainOptions;  // outlives the call
 };
 
 class ProducerLink {
@@ -52,6 +57,7 @@ class ProducerLink {
   ProducerLink(layout::SubmissionView submission, layout::TrackingView tracking,
                OutcomeStore& outcomes, std::uint64_t first_sequence, bool fence_after_outcome);
 
+  // claim(), commit() and what they call are defined in producer_commit.hpp.
   // ---- claim: a slot, or nullopt when none is free (backpressure). Each claim counts for a node
   // of the outcome store too, so that every claimed slot can be committed.
   [[nodiscard]] std::optional<std::uint32_t> claim();
@@ -59,8 +65,9 @@ class ProducerLink {
 
   // ---- commit: publishes the message in a claimed slot; gives its sequence.
   std::uint64_t commit(std::uint32_t slot, const CommitRequest& request);
-  // The writer's steps of design section 5 after publishing: true when the consumer of the newest
-  // life sleeps and was not rung since: the caller writes one byte into that life's pipe.
+  // The writer's steps after publishing (docs/architecture.md#sleeping-and-waking): true when the
+  // consumer of the newest life sleeps and was not rung since: the caller writes one byte into that
+  // life's pipe.
   [[nodiscard]] bool must_ring();
   void forget_rung() { rung_ = 0; }
   // True when the tracking segment names a life that add_life() has not brought yet.
@@ -88,7 +95,7 @@ class ProducerLink {
         generation);  // [E16] F2 follows at the caller; pairs with the
   }                   // consumer's look at `sleeping` after it published
 
-  // Slots that became free since the last call, for the arena.
+  // Slots that hold a range of the arena and became free since the last call.
   template <typename Release>
   void drain_freed(Release release) {
     for (const std::uint32_t slot : freed_) {
@@ -111,26 +118,30 @@ class ProducerLink {
   [[nodiscard]] std::byte* arena() const { return submission_.arena(); }
 
  private:
+  // What is true of the message in a slot.
+  enum SlotMark : std::uint16_t {
+    kTracked = 1U << 0,
+    kSettled = 1U << 1,    // its outcome is known
+    kByVerdict = 1U << 2,  // ... from the daemon: only an ack place or a later life frees the slot
+    kAnswered = 1U << 3,   // its ack place (or its record in an ended life) was consumed
+    kWatched = 1U << 4,    // its entry says Exhausting or Verdict for this sequence
+    // answered SkippedVerdict: free once the entry says Verdict or Final
+    kOwesVerdict = 1U << 5,
+    kHoldsArena = 1U << 6,  // has a range of the arena to give back
+  };
   struct Slot {
     std::uint64_t sequence = 0;  // 0: free or claimed
     std::uint64_t sent_ns = 0;
     std::uint32_t node = OutcomeStore::kNone;
     Kind kind = Kind::kReserved;
-    bool tracked = false;
-    bool settled = false;  // its outcome is known
-    bool by_verdict =
-        false;              // ... from the daemon: only an ack place or a later life frees the slot
-    bool answered = false;  // its ack place (or its record in an ended life) was consumed
-    bool watched = false;   // its entry says Exhausting or Verdict for this sequence
-    bool owes_verdict =
-        false;  // answered SkippedVerdict: free once the entry says Verdict or Final
+    std::uint16_t marks = 0;  // SlotMark
+
+    [[nodiscard]] bool is(SlotMark mark) const { return (marks & mark) != 0; }
+    void set(SlotMark mark, bool value = true) {
+      marks = static_cast<std::uint16_t>(value ? marks | mark : marks & ~mark);
+    }
   };
 
-  // A payload that travels inline, as whole words; the last one is filled up with zeros.
-  struct InlineWords {
-    std::uint64_t words[layout::kInlineWords];
-    std::size_t used = 0;
-  };
   // What ends a message, beside the text that stands in its node already.
   struct Ending {
     OutcomeCode code = OutcomeCode::kReserved;
@@ -139,26 +150,39 @@ class ProducerLink {
     std::uint64_t latency_ns = 0;
   };
 
-  static void fill(InlineWords& words, std::span<const std::byte> payload);
-  void write_descriptor(std::uint32_t slot, const CommitRequest& request, std::uint32_t kind_flags,
-                        const InlineWords& words);
-  void write_place(std::uint32_t slot, const CommitRequest& request, std::uint32_t kind_flags,
-                   const InlineWords& words);
+  // Measured: with two places ahead a stream is a fifth faster; a message on its own is a tenth
+  // slower, because the consumer waits at those places.
+  static constexpr std::uint64_t kPrefetchPlaces = 2;
+  static constexpr std::uint64_t kStreamMin = 8;
+  void write_descriptor(std::uint32_t slot, std::uint64_t sequence, std::uint32_t kind_flags,
+                        const CommitRequest& request);
+  void write_place(std::uint32_t slot, std::uint64_t sequence, std::uint32_t kind_flags,
+                   const CommitRequest& request);
   std::size_t take_acks(std::uint64_t now_ns);
   std::size_t take_verdicts(std::uint64_t now_ns);
   std::size_t scan_verdicts(std::uint64_t now_ns);
   std::size_t scan_records(std::uint64_t now_ns);
   bool follow_epoch(std::uint64_t now_ns, std::size_t& known);
-  void follow_interventions();
+  ACKBUS_HOT void follow_interventions() {
+    const std::uint64_t moved =
+        tracking_.words().interventions.load_acquire();  // [E15] acquire: brings the entries
+    if (moved != interventions_) [[unlikely]] {
+      interventions_ = moved;
+      look_at_entries();
+    }
+  }
   void look_at_entries();
   void look_at_entry(std::uint32_t slot);
   bool settle_answer(std::uint32_t slot, std::uint64_t sequence, std::uint32_t code_flags,
                      std::uint64_t acked_ns, std::uint64_t now_ns);
+  void follow_verdict(std::uint32_t slot, Ending& ending);
   bool settle_verdict(std::uint32_t slot, std::uint64_t sequence, layout::VerdictReason reason,
                       std::uint64_t now_ns);
   bool settle(std::uint32_t slot, const Ending& ending);
   [[nodiscard]] bool outcome_is_verdict(std::uint32_t slot) const;
   void try_free(std::uint32_t slot);
+  bool may_free_now(std::uint32_t slot);
+  void free_slot(std::uint32_t slot);
   void count(Kind kind, OutcomeCode code);
   void read_text(std::uint32_t slot, std::uint64_t sequence, Outcome& outcome) const;
 
@@ -186,3 +210,5 @@ class ProducerLink {
 };
 
 }  // namespace ackbus
+
+#include "libclient/src/producer_commit.hpp"  // claim() and commit()

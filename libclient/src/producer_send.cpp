@@ -42,10 +42,7 @@ Result<Loan> ProducerCore::loan(Kind kind, std::uint64_t bytes, std::uint64_t de
 void ProducerCore::give_back_loan(std::uint32_t slot, std::uint64_t generation) {
   loans -= 1;
   if (generation == link_generation) {
-    const auto [offset, bytes] = payload_of_slot[slot];
-    if (bytes != 0) {
-      arena.release(offset, bytes);
-    }
+    release_arena(slot);
     link->unclaim(slot);
   }
   if (loans == 0) {
@@ -53,24 +50,15 @@ void ProducerCore::give_back_loan(std::uint32_t slot, std::uint64_t generation) 
   }
 }
 
-std::optional<Error> ProducerCore::request(Kind kind, const SendOptions& send_options, bool tracked,
-                                           CommitRequest& made) {
-  made.kind = kind;
-  made.tracked = tracked;
-  made.options.forget_outcome = send_options.forget_outcome;
-  made.options.key = send_options.key;
-  const bool plain = send_options.timeout.count() == 0 && send_options.max_wait.count() == 0 &&
-                     !send_options.max_retries && send_options.after_sequence == 0;
-  if (!plain) {
-    if (std::optional<Error> refused = apply(send_options, made)) {
-      return refused;
-    }
-  }
-  made.id = has_next_id ? next_id : MessageId::create();
-  has_next_id = false;
-  made.now_ns = clock.now_ns();
-  return std::nullopt;
+namespace {
+
+// Whether a message goes as its kind says, but for its key and who wants its outcome.
+bool plain(const SendOptions& options) {
+  return options.timeout.count() == 0 && options.max_wait.count() == 0 && !options.max_retries &&
+         options.after_sequence == 0;
 }
+
+}  // namespace
 
 std::optional<Error> ProducerCore::apply(const SendOptions& send_options, CommitRequest& made) {
   const auto timeout = send_options.timeout.count();
@@ -86,7 +74,6 @@ std::optional<Error> ProducerCore::apply(const SendOptions& send_options, Commit
   if (send_options.max_retries && *send_options.max_retries > layout::kRetriesMax) {
     return range_error("max_retries", std::to_string(*send_options.max_retries), "0 to 1000");
   }
-  made.options = send_options;
   const auto asked = [&](std::int64_t value) {
     return value > 0 && static_cast<std::uint64_t>(value) < declared_min_ms;
   };
@@ -102,10 +89,9 @@ std::optional<Error> ProducerCore::apply(const SendOptions& send_options, Commit
                          "it must name an earlier message of this producer");
     }
     const std::uint32_t slot = link->slot_of(send_options.after_sequence);
-    if (slot == OutcomeStore::kNone) {
-      made.options.after_sequence = 0;  // Its slot is free again: it is final.
-    } else {
+    if (slot != OutcomeStore::kNone) {  // Else its slot is free again: it is final.
       made.after_slot = slot;
+      made.after_sequence = send_options.after_sequence;
     }
   }
   return std::nullopt;
@@ -121,9 +107,16 @@ Result<Ticket> ProducerCore::commit(Loan& loan, const SendOptions& send_options)
                           "the link was lost after this loan was taken: loan again"};
   }
   CommitRequest filled;
-  if (std::optional<Error> refused = request(loan.kind_, send_options, true, filled)) {
-    return *std::move(refused);
+  if (!plain(send_options)) {
+    if (std::optional<Error> refused = apply(send_options, filled)) {
+      return *std::move(refused);
+    }
   }
+  filled.kind = loan.kind_;
+  filled.id = ids.next();
+  filled.now_ns = clock.now_ns();
+  filled.options = &send_options;
+  filled.holds_arena = payload_of_slot[loan.slot_].second != 0;
   filled.length = loan.bytes_.size();
   filled.offset = payload_of_slot[loan.slot_].first;
   if (filled.length <= layout::kInlineBytesMax) {
@@ -136,43 +129,51 @@ Result<Ticket> ProducerCore::commit(Loan& loan, const SendOptions& send_options)
   return ticket;
 }
 
-Result<Ticket> ProducerCore::send(Kind kind, std::span<const std::byte> payload,
-                                  const SendOptions& send_options, bool tracked,
-                                  std::uint64_t deadline_ns, std::unique_lock<std::mutex>& lock) {
+void ProducerCore::send(Kind kind, std::span<const std::byte> payload,
+                        const SendOptions& send_options, bool tracked, std::uint64_t deadline_ns,
+                        std::unique_lock<std::mutex>& lock, Result<Ticket>& ticket) {
   std::uint32_t slot = 0;
   if (!claim_at_once(kind, payload.size(), slot)) {
-    const Result<std::uint32_t> claimed = claim(kind, payload.size(), deadline_ns, lock);
+    Result<std::uint32_t> claimed = claim(kind, payload.size(), deadline_ns, lock);
     if (!claimed) {
-      return claimed.error();
+      ticket = claimed.error();
+      return;
     }
     slot = *claimed;
   }
   CommitRequest made;
-  const auto [offset, bytes] = payload_of_slot[slot];
-  if (std::optional<Error> refused = request(kind, send_options, tracked, made)) {
-    if (bytes != 0) {
-      arena.release(offset, bytes);
+  if (!plain(send_options)) {
+    if (std::optional<Error> refused = apply(send_options, made)) {
+      release_arena(slot);
+      link->unclaim(slot);
+      ticket = *std::move(refused);
+      return;
     }
-    link->unclaim(slot);
-    return *std::move(refused);
   }
+  made.kind = kind;
+  made.tracked = tracked;
+  made.id = ids.next();
+  made.now_ns = clock.now_ns();
+  made.options = &send_options;
   made.length = payload.size();
-  made.offset = offset;
-  if (bytes == 0) {
+  if (payload.size() <= layout::kInlineBytesMax) {
     made.inlined = payload;
   } else {
-    std::memcpy(link->arena() + offset, payload.data(), payload.size());
+    made.offset = payload_of_slot[slot].first;
+    made.holds_arena = true;
+    std::memcpy(link->arena() + made.offset, payload.data(), payload.size());
   }
-  const Ticket ticket{link->commit(slot, made), slot, made.id};
+  ticket->sequence = link->commit(slot, made);
+  ticket->slot = slot;
+  ticket->id = made.id;
   ring();
-  return ticket;
 }
 
 void ProducerCore::ring() {
-  if (link->awaits_life()) {
+  if (link->awaits_life()) [[unlikely]] {
     read_control();
   }
-  if (link->must_ring()) {
+  if (link->must_ring()) [[unlikely]] {
     Waiter::ring(lives.back().ring.get());
   }
 }

@@ -94,6 +94,9 @@ Result<std::string> Tool::query(const std::string& text, Deadline deadline) {
 
 Result<std::optional<Segment>> Tool::open_segment(const std::string& queue, SegmentKind kind,
                                                   Deadline deadline) {
+  if (core_->made_in_generation != fork_generation()) {
+    return forked_error();
+  }
   layout::SegmentMessage message{};
   message.header =
       layout::control_header<layout::SegmentMessage>(ControlType::kOpenSegment, ++core_->request);

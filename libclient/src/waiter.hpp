@@ -1,6 +1,6 @@
 // How a client sleeps: one epoll set over the pipes that peers ring, the control socket and a
 // private eventfd. Holds no protocol: who is armed and what is looked at lies with producer_core
-// and consumer_core (design section 5).
+// and consumer_core (docs/architecture.md#sleeping-and-waking).
 #pragma once
 
 #include <ackbus/error.hpp>

@@ -13,9 +13,9 @@ namespace {
 using layout::AckCode;
 using layout::PendingState;
 
-class Delivery : public ::testing::Test {
+class DeliveryOnTheLink : public ::testing::Test {
  protected:
-  Delivery() { world_.hand_over(); }
+  DeliveryOnTheLink() { world_.hand_over(); }
 
   [[nodiscard]] layout::ProducerCounters& counters(Kind kind = Kind::kComputeForces) const {
     return world_.submission.counters(static_cast<std::uint32_t>(kind));
@@ -24,7 +24,7 @@ class Delivery : public ::testing::Test {
   LinkWorld world_{8};
 };
 
-TEST_F(Delivery, GivesEachAnswerOfTheConsumerAsItsOutcome) {
+TEST_F(DeliveryOnTheLink, GivesEachAnswerOfTheConsumerAsItsOutcome) {
   const std::pair<AckCode, OutcomeCode> answers[] = {
       {AckCode::kSuccess, OutcomeCode::kSuccess},
       {AckCode::kPartialSuccess, OutcomeCode::kPartialSuccess},
@@ -41,7 +41,7 @@ TEST_F(Delivery, GivesEachAnswerOfTheConsumerAsItsOutcome) {
     const Outcome outcome = world_.reap_outcome(ticket);
     EXPECT_EQ(outcome.code, expected);
     EXPECT_EQ(outcome.attempt, 1U);
-    EXPECT_EQ(outcome.text, "why");
+    EXPECT_EQ(outcome.text(), "why");
     EXPECT_EQ(outcome.latency_ns, 7 * kMs);
   }
   EXPECT_EQ(counters().sent.load_relaxed(), 3U);
@@ -51,7 +51,7 @@ TEST_F(Delivery, GivesEachAnswerOfTheConsumerAsItsOutcome) {
   EXPECT_EQ(world_.producer->in_use(), 0U);
 }
 
-TEST_F(Delivery, BringsSmallPayloadsInlineAndLargeOnesByTheArena) {
+TEST_F(DeliveryOnTheLink, BringsSmallPayloadsInlineAndLargeOnesByTheArena) {
   for (const std::uint64_t bytes : {0U, 1U, 32U, 63U, 64U, 65U, 256U}) {
     Message message;
     message.bytes = bytes;
@@ -67,7 +67,7 @@ TEST_F(Delivery, BringsSmallPayloadsInlineAndLargeOnesByTheArena) {
   }
 }
 
-TEST_F(Delivery, RefusesAClaimWhenAllSlotsAreInUseAndGrantsItAfterAReap) {
+TEST_F(DeliveryOnTheLink, RefusesAClaimWhenAllSlotsAreInUseAndGrantsItAfterAReap) {
   for (int i = 0; i < 8; ++i) {
     ASSERT_TRUE(world_.try_commit({}));
   }
@@ -79,9 +79,9 @@ TEST_F(Delivery, RefusesAClaimWhenAllSlotsAreInUseAndGrantsItAfterAReap) {
   EXPECT_FALSE(world_.try_commit({}));
 }
 
-TEST_F(Delivery, TakesAcksOutOfOrderAndFreesEachSlotByItself) {
+TEST_F(DeliveryOnTheLink, TakesAcksOutOfOrderAndFreesEachSlotByItself) {
   std::vector<Ticket> tickets;
-  std::vector<Begun> begun;
+  std::vector<Delivery> begun;
   for (int i = 0; i < 5; ++i) {
     tickets.push_back(world_.commit());
   }
@@ -98,9 +98,9 @@ TEST_F(Delivery, TakesAcksOutOfOrderAndFreesEachSlotByItself) {
   EXPECT_EQ(world_.producer->pending_count(), 2U);
 }
 
-TEST_F(Delivery, NeverLapsTheRingsHoweverOutOfOrderTheAcks) {
+TEST_F(DeliveryOnTheLink, NeverLapsTheRingsHoweverOutOfOrderTheAcks) {
   std::mt19937_64 random(20'240'601);
-  std::vector<Begun> running;
+  std::vector<Delivery> running;
   for (int step = 0; step < 20'000; ++step) {
     const std::uint64_t choice = random() % 4;
     if (choice == 0) {
@@ -124,7 +124,7 @@ TEST_F(Delivery, NeverLapsTheRingsHoweverOutOfOrderTheAcks) {
   EXPECT_GT(world_.producer->next_sequence(), 500U);
 }
 
-TEST_F(Delivery, FreesAnUntrackedMessagesSlotByItsAckAndReportsNoOutcome) {
+TEST_F(DeliveryOnTheLink, FreesAnUntrackedMessagesSlotByItsAckAndReportsNoOutcome) {
   Message message;
   message.tracked = false;
   const Ticket ticket = world_.commit(message);
@@ -142,7 +142,7 @@ TEST_F(Delivery, FreesAnUntrackedMessagesSlotByItsAckAndReportsNoOutcome) {
   EXPECT_EQ(counters().failed.load_relaxed(), 0U);
 }
 
-TEST_F(Delivery, EndsAnUntrackedMessageThatIsGivenBackBecauseNobodyFollowsIt) {
+TEST_F(DeliveryOnTheLink, EndsAnUntrackedMessageThatIsGivenBackBecauseNobodyFollowsIt) {
   Message message;
   message.tracked = false;
   world_.commit(message);
@@ -154,14 +154,14 @@ TEST_F(Delivery, EndsAnUntrackedMessageThatIsGivenBackBecauseNobodyFollowsIt) {
   EXPECT_EQ(world_.consumer->running_count(), 0U);
 }
 
-TEST_F(Delivery, CountsAnAnswerToWhatIsNotRunningAsStaleAndWritesNothing) {
+TEST_F(DeliveryOnTheLink, CountsAnAnswerToWhatIsNotRunningAsStaleAndWritesNothing) {
   const Ticket ticket = world_.commit();
   const auto begun = world_.take();
   EXPECT_TRUE(world_.ack(*begun));
   EXPECT_FALSE(world_.ack(*begun, AckCode::kFailed));
   EXPECT_FALSE(world_.give_back(*begun));
   EXPECT_FALSE(world_.progress(*begun));
-  Begun unknown = *begun;
+  Delivery unknown = *begun;
   unknown.slot = 1'000'000;
   EXPECT_FALSE(world_.ack(unknown));
   EXPECT_EQ(world_.lives.back()->ack.counters(0).stale.load_relaxed(), 4U);
@@ -169,7 +169,7 @@ TEST_F(Delivery, CountsAnAnswerToWhatIsNotRunningAsStaleAndWritesNothing) {
   EXPECT_EQ(world_.reap(), 0U);
 }
 
-TEST_F(Delivery, IsSeenWhenTheAckCameBeforeTheDaemonEverLooked) {
+TEST_F(DeliveryOnTheLink, IsSeenWhenTheAckCameBeforeTheDaemonEverLooked) {
   const Ticket ticket = world_.commit();
   world_.ack(*world_.take());
   EXPECT_EQ(world_.reap_outcome(ticket).code, OutcomeCode::kSuccess);
@@ -179,7 +179,7 @@ TEST_F(Delivery, IsSeenWhenTheAckCameBeforeTheDaemonEverLooked) {
   EXPECT_TRUE(world_.tracker->all_final());
 }
 
-TEST_F(Delivery, ClosesTheLinkWhenAnAckPlaceIsAheadOfTheExpectedOne) {
+TEST_F(DeliveryOnTheLink, ClosesTheLinkWhenAnAckPlaceIsAheadOfTheExpectedOne) {
   const Ticket ticket = world_.commit();
   layout::ack_place_publish(world_.lives.back()->ack.place(1), 1 + 8, {1, 0, 0, 1});
   const Outcome outcome = world_.reap_outcome(ticket);
@@ -189,7 +189,7 @@ TEST_F(Delivery, ClosesTheLinkWhenAnAckPlaceIsAheadOfTheExpectedOne) {
   EXPECT_FALSE(world_.try_commit({}));
 }
 
-TEST_F(Delivery, ReportsAMainPlaceAheadOfTheExpectedOneAsAViolation) {
+TEST_F(DeliveryOnTheLink, ReportsAMainPlaceAheadOfTheExpectedOneAsAViolation) {
   layout::PlaceCopy copy;
   copy.number = 1 + 8;
   layout::place_publish(world_.submission.place(1), copy);
@@ -198,7 +198,7 @@ TEST_F(Delivery, ReportsAMainPlaceAheadOfTheExpectedOneAsAViolation) {
   EXPECT_NE(world_.lives.back()->ack.words().violation.load_acquire(), 0U);
 }
 
-TEST_F(Delivery, IgnoresAcksOfOtherSequencesAndOfSlotsThatDoNotExist) {
+TEST_F(DeliveryOnTheLink, IgnoresAcksOfOtherSequencesAndOfSlotsThatDoNotExist) {
   const Ticket ticket = world_.commit();
   const layout::AckView ack = world_.lives.back()->ack;
   layout::ack_place_publish(ack.place(1), 1, {ticket.sequence + 1, 0, ticket.slot, 1});
@@ -208,7 +208,7 @@ TEST_F(Delivery, IgnoresAcksOfOtherSequencesAndOfSlotsThatDoNotExist) {
   EXPECT_TRUE(world_.producer->pending(ticket.slot, ticket.sequence));
 }
 
-TEST_F(Delivery, AnswersFailedWhenAPayloadLiesOutsideTheArena) {
+TEST_F(DeliveryOnTheLink, AnswersFailedWhenAPayloadLiesOutsideTheArena) {
   Message message;
   message.bytes = 100;
   const Ticket ticket = world_.commit(message);
@@ -218,7 +218,7 @@ TEST_F(Delivery, AnswersFailedWhenAPayloadLiesOutsideTheArena) {
   EXPECT_EQ(world_.lives.back()->ack.words().rejected.load_acquire(), 1U);
 }
 
-TEST_F(Delivery, CommitsEveryClaimedSlotEvenWhenOutcomesPileUp) {
+TEST_F(DeliveryOnTheLink, CommitsEveryClaimedSlotEvenWhenOutcomesPileUp) {
   for (int turn = 0; turn < 3; ++turn) {  // 24 outcomes of 32 nodes wait to be taken.
     for (int i = 0; i < 8; ++i) {
       world_.commit();

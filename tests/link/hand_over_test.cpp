@@ -73,7 +73,7 @@ TEST_F(HandOver, LeavesWhatWasNeverReadInTheMainRing) {
 }
 
 TEST_F(HandOver, DeliversAgainInTheOrderOfTheSequences) {
-  std::vector<Begun> begun;
+  std::vector<Delivery> begun;
   for (int i = 0; i < 4; ++i) {
     send();
     begun.push_back(*world_.take());
@@ -130,7 +130,7 @@ TEST_F(HandOver, DrainsTheOldRingBeforeItSwitches) {
   next_life();
   const Outcome outcome = world_.reap_outcome(ticket);
   EXPECT_EQ(outcome.code, OutcomeCode::kFailed);
-  EXPECT_EQ(outcome.text, "old life");
+  EXPECT_EQ(outcome.text(), "old life");
 }
 
 TEST_F(HandOver, IsSeenByTheProducerAlsoBeforeItHasTheNewSegment) {

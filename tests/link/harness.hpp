@@ -107,12 +107,14 @@ class LinkWorld {
     request.id = MessageId::from_bytes(id);
     request.length = message.bytes;
     request.now_ns = now_ns;
-    request.options = message.options;
+    request.options = &message.options;
+    request.after_sequence = message.options.after_sequence;
     request.after_slot = message.after_slot;
     if (message.bytes <= layout::kInlineBytesMax) {
       request.inlined = payload;
     } else {
       request.offset = *slot * kBytesPerSlot;
+      request.holds_arena = true;
       std::memcpy(submission.arena() + request.offset, payload.data(), payload.size());
     }
     return Ticket{*slot, producer->commit(*slot, request)};
@@ -150,9 +152,9 @@ class LinkWorld {
 
   // ---- consumer ----
   // The next message to run; skips what next() skips.
-  std::optional<Begun> take(bool idle) {
+  std::optional<Delivery> take(bool idle) {
     for (int looks = 0; looks < 200; ++looks) {
-      Begun begun;
+      Delivery begun;
       last_next = consumer->next(now_ns, idle, supersedes(), begun);
       if (last_next == NextResult::kBegun) {
         return begun;
@@ -163,15 +165,15 @@ class LinkWorld {
     }
     return std::nullopt;
   }
-  std::optional<Begun> take() { return take(consumer->running_count() == 0); }
-  bool ack(const Begun& begun, layout::AckCode code = layout::AckCode::kSuccess,
+  std::optional<Delivery> take() { return take(consumer->running_count() == 0); }
+  bool ack(const Delivery& begun, layout::AckCode code = layout::AckCode::kSuccess,
            std::string_view text = {}) {
     return consumer->ack(begun.slot, begun.sequence, code, text, {}, now_ns);
   }
-  bool give_back(const Begun& begun, std::uint32_t delay_ms = 0) {
+  bool give_back(const Delivery& begun, std::uint32_t delay_ms = 0) {
     return consumer->give_back(begun.slot, begun.sequence, delay_ms, now_ns);
   }
-  bool progress(const Begun& begun, std::uint32_t retries = 0) {
+  bool progress(const Delivery& begun, std::uint32_t retries = 0) {
     return consumer->progress(begun.slot, begun.sequence, retries, now_ns);
   }
   [[nodiscard]] std::uint64_t supersedes() const {
@@ -202,7 +204,8 @@ class LinkWorld {
       }
     }
   }
-  // The first life, or the next after kill_consumer(): design section 6, hand-over, in its order.
+  // The first life, or the next after kill_consumer(): docs/architecture.md, hand-over, in its
+  // order.
   void hand_over(bool counts_deaths = true) {
     prepare_hand_over(counts_deaths);
     tracker->set_life(lives.back()->ack, lives.back()->epoch, lives.back()->start);

@@ -168,7 +168,7 @@ TEST(Recovery, OfAnUndeliveredVerdictThatMetABeginAtAnyAccess) {
     world.commit(message);
     world.run_for(50 * kMs - 1);
     world.now_ns += 1;
-    std::optional<Begun> begun;
+    std::optional<Delivery> begun;
     bool died = false;
     try {
       Interrupt begin(true, 1, [&] {
@@ -252,7 +252,7 @@ TEST(Recovery, OfAHandOverAtAnyAccess) {
         world.commit(once);       // 4: its verdict stands
         world.commit(untracked);  // 5: begun
         world.commit();           // 6: never read
-        std::vector<Begun> begun;
+        std::vector<Delivery> begun;
         for (int i = 0; i < 5; ++i) {
           begun.push_back(*world.take());
         }

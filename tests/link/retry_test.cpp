@@ -298,7 +298,7 @@ TEST_F(Retry, GivesWayToMaxAgeWhenProgressNeverEnds) {
 TEST_F(Retry, WaitsForRoomInTheRedeliveryRing) {
   start(test_rules(), 4);
   std::vector<Ticket> tickets;
-  std::vector<Begun> begun;
+  std::vector<Delivery> begun;
   for (int i = 0; i < 4; ++i) {
     tickets.push_back(send());
     begun.push_back(*world_->take());
@@ -306,7 +306,7 @@ TEST_F(Retry, WaitsForRoomInTheRedeliveryRing) {
   for (int i = 0; i < 2; ++i) {  // 4 places for attempt 2, which the consumer never reads.
     world_->run_for(200 * kMs);
   }
-  for (const Begun& one : begun) {
+  for (const Delivery& one : begun) {
     layout::raised_publish(world_->lives.back()->ack.record(one.slot),
                            {one.sequence, world_->now_ns, 2});
   }

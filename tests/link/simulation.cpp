@@ -170,7 +170,7 @@ void Simulation::begin_one() {
   if (!running_.empty() && running_.front().alone) {
     return;
   }
-  Begun begun;
+  Delivery begun;
   const std::uint64_t supersedes = options_.keys ? world_.supersedes() : 0;
   if (world_.consumer->next(world_.now_ns, running_.empty(), supersedes, begun) !=
       NextResult::kBegun) {
@@ -182,7 +182,7 @@ void Simulation::begin_one() {
   running_.push_back(begun);
 }
 
-void Simulation::check_begin(const Begun& begun) {
+void Simulation::check_begin(const Delivery& begun) {
   const std::string name = std::to_string(begun.sequence);
   const auto found = fates_.find(begun.sequence);
   if (found == fates_.end()) {
@@ -200,7 +200,7 @@ void Simulation::check_begin(const Begun& begun) {
   if (!fate.tracked && fate.ran && !fate.given_back) {
     fail("an untracked message ran twice: " + name);
   }
-  for (const Begun& other : running_) {
+  for (const Delivery& other : running_) {
     const bool same_key =
         options_.keys && begun.kind == other.kind && begun.key != 0 && begun.key == other.key;
     if (same_key) {
@@ -243,8 +243,8 @@ bool Simulation::answered_anywhere(const Fate& fate) const {
 
 void Simulation::answer_one() {
   const std::size_t index = pick(running_.size());
-  const Begun begun = running_[index];
-  for (std::uint64_t i = 0; i < begun.length; ++i) {
+  const Delivery begun = running_[index];
+  for (std::uint64_t i = 0; i < begun.payload.size(); ++i) {
     if (begun.payload[i] != payload_byte(begun.sequence, i)) {
       return fail("the payload changed under its handler: " + std::to_string(begun.sequence));
     }
@@ -267,7 +267,7 @@ void Simulation::answer_one() {
 }
 
 void Simulation::finish(std::size_t index) {
-  const Begun begun = running_[index];
+  const Delivery begun = running_[index];
   running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(index));
   Fate& fate = fates_[begun.sequence];
   const std::uint64_t choice = pick(10);

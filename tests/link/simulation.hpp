@@ -68,7 +68,7 @@ class Simulation {
   void take_outcomes();
   void consumer_step();
   void begin_one();
-  void check_begin(const Begun& begun);
+  void check_begin(const Delivery& begun);
   [[nodiscard]] bool answered_anywhere(const Fate& fate) const;
   void answer_one();
   void finish(std::size_t index);
@@ -99,7 +99,7 @@ class Simulation {
   LinkWorld world_;
   std::map<std::uint64_t, Fate> fates_;  // by sequence
   std::map<OutcomeCode, int> seen_;
-  std::vector<Begun> running_;
+  std::vector<Delivery> running_;
   std::vector<std::string> log_;
   std::unique_ptr<Fiber> producer_;
   std::unique_ptr<Fiber> consumer_;

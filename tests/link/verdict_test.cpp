@@ -21,7 +21,7 @@ class Verdict : public ::testing::Test {
     world_.run_for(0);
   }
   // A message without retries, begun; its deadline passes when 100 ms are over.
-  Ticket send_begun(Begun* begun = nullptr) {
+  Ticket send_begun(Delivery* begun = nullptr) {
     Message message;
     message.options.max_retries = 0;
     const Ticket ticket = world_.commit(message);
@@ -108,7 +108,7 @@ TEST_F(Verdict, IsNotGivenWhileTheStoreRefusesTheLetter) {
 
 TEST_F(Verdict, IsWithdrawnWhenTheAckComesWhileTheLetterIsWritten) {
   world_.letters_run = false;
-  Begun begun;
+  Delivery begun;
   const Ticket ticket = send_begun(&begun);
   world_.run_for(100 * kMs);
   daemon::LetterDraft draft = world_.host.jobs.front();
@@ -126,7 +126,7 @@ TEST_F(Verdict, IsWithdrawnWhenTheAckComesWhileTheLetterIsWritten) {
 }
 
 TEST_F(Verdict, MarksTheLetterWhenTheProducerTookALateSuccessFirst) {
-  Begun begun;
+  Delivery begun;
   const Ticket ticket = send_begun(&begun);
   world_.run_for(110 * kMs);
   ASSERT_EQ(world_.state(ticket), PendingState::kVerdict);
@@ -142,7 +142,7 @@ TEST_F(Verdict, MarksTheLetterWhenTheProducerTookALateSuccessFirst) {
 }
 
 TEST_F(Verdict, HoldsTheSlotOfALateSuccessOverAHandOverUntilTheLetterSaysSo) {
-  Begun begun;
+  Delivery begun;
   const Ticket ticket = send_begun(&begun);
   world_.run_for(110 * kMs);
   world_.ack(begun);
@@ -158,7 +158,7 @@ TEST_F(Verdict, HoldsTheSlotOfALateSuccessOverAHandOverUntilTheLetterSaysSo) {
 }
 
 TEST_F(Verdict, RemovesTheLetterWhenTheProducerTookALateFailureFirst) {
-  Begun begun;
+  Delivery begun;
   const Ticket ticket = send_begun(&begun);
   world_.run_for(110 * kMs);
   world_.ack(begun, AckCode::kFailed);
@@ -169,7 +169,7 @@ TEST_F(Verdict, RemovesTheLetterWhenTheProducerTookALateFailureFirst) {
 }
 
 TEST_F(Verdict, IsTheOutcomeWhenItIsTakenFirstAndALateAckOnlyFreesTheSlot) {
-  Begun begun;
+  Delivery begun;
   const Ticket ticket = send_begun(&begun);
   world_.run_for(110 * kMs);
   EXPECT_EQ(world_.reap_outcome(ticket).code, OutcomeCode::kExhausted);
@@ -203,7 +203,7 @@ TEST_F(Verdict, LeavesAloneWhatIsBegunBeforeExhaustingIsSeen) {
   const Ticket ticket = send_waiting();
   world_.run_for(50 * kMs - 1);
   world_.now_ns += 1;
-  std::optional<Begun> begun;
+  std::optional<Delivery> begun;
   Interrupt before_exhausting(true, 1, [&] { begun = world_.take(); });
   world_.tracker->expire(ticket.slot, world_.now_ns);
   ASSERT_TRUE(begun);
@@ -302,7 +302,7 @@ TEST_F(Verdict, IsFoundByAScanOfTheEntriesWhenItsRingWasLapped) {
 }
 
 TEST_F(Verdict, OfAClosedLinkEndsEverythingPendingWithoutLetters) {
-  Begun begun;
+  Delivery begun;
   const Ticket running = send_begun(&begun);
   const Ticket waiting = send_waiting();
   const Ticket done = world_.commit();

@@ -296,14 +296,14 @@ TEST_F(BadPeer, AckTextBeyondTheLimitIsCutFlaggedAndCounted) {
   });
   Producer producer = bus_.producer();
   const Outcome brief = outcome_of(producer, send(producer, "brief"));
-  EXPECT_EQ(brief.text, "no");
-  EXPECT_FALSE(brief.text_cut);
+  EXPECT_EQ(brief.text(), "no");
+  EXPECT_FALSE(brief.text_cut());
   const Outcome cut = outcome_of(producer, send(producer, "long"));
   EXPECT_EQ(cut.code, OutcomeCode::kFailed);
-  EXPECT_TRUE(cut.text_cut);
-  EXPECT_GT(cut.text.size(), 0U);
-  EXPECT_LE(cut.text.size(), layout::kAckTextBytesMax);
-  EXPECT_EQ(cut.text, std::string(cut.text.size(), 't'));
+  EXPECT_TRUE(cut.text_cut());
+  EXPECT_GT(cut.text().size(), 0U);
+  EXPECT_LE(cut.text().size(), layout::kAckTextBytesMax);
+  EXPECT_EQ(cut.text(), std::string(cut.text().size(), 't'));
 }
 
 }  // namespace

@@ -261,7 +261,7 @@ TEST_F(Client, ANackComesBackAsTheNextAttemptAndAFailureIsFinal) {
   consumer.channel.say("fail");
   const Outcome failure = outcome_of(*producer_, failing);
   EXPECT_EQ(failure.code, OutcomeCode::kFailed);
-  EXPECT_EQ(failure.text, "as told");
+  EXPECT_EQ(failure.text(), "as told");
   const json kind = bus_.kind("ComputeForces");
   EXPECT_EQ(kind["given_back"], 1);
   EXPECT_EQ(kind["retries"], 1);
@@ -348,7 +348,7 @@ TEST_F(Client, ALoanedMegabyteArrivesByteForByte) {
     const Result<Ticket> ticket = producer_->commit(std::move(loan).value());
     ASSERT_TRUE(ticket) << ticket.error().text;
     const Outcome outcome = outcome_of(*producer_, *ticket);
-    EXPECT_EQ(outcome.code, OutcomeCode::kSuccess) << outcome.text;
+    EXPECT_EQ(outcome.code, OutcomeCode::kSuccess) << outcome.text();
   }
   {
     const Result<Loan> dropped = producer_->loan(Kind::kUpdateGpuGraphData, kBytes, soon());

@@ -147,7 +147,7 @@ TEST_F(DaemonLife, TheMetricsPageCountsAndAFreePortIsPrinted) {
   });
   Producer producer = bus.producer();
   for (int i = 0; i < 7; ++i) {
-    EXPECT_TRUE(outcome_of(producer, send(producer, "x")).text_cut);
+    EXPECT_TRUE(outcome_of(producer, send(producer, "x")).text_cut());
   }
   const std::string page = metrics_page(static_cast<std::uint16_t>(port));
   const std::string labels = "{bus=\"default\",kind=\"ComputeForces\"}";

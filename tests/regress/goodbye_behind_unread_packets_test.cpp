@@ -10,6 +10,13 @@ namespace {
 
 class GoodbyeBehindUnreadPackets : public ProcessTest {};
 
+// Whether the kernel has stopped it; the state stands behind the name's parenthesis.
+bool stopped(pid_t pid) {
+  const std::string stat = read_file("/proc/" + std::to_string(pid) + "/stat");
+  const std::size_t name_end = stat.rfind(')');
+  return name_end != std::string::npos && stat.substr(name_end, 4).find('T') != std::string::npos;
+}
+
 TEST_F(GoodbyeBehindUnreadPackets, IsHeardAndTheStandbyTakesOver) {
   Bus bus;
   Result<Consumer> active = Consumer::connect(bus.consumer_options());
@@ -18,7 +25,11 @@ TEST_F(GoodbyeBehindUnreadPackets, IsHeardAndTheStandbyTakesOver) {
   Producer producer =
       bus.producer();  // The daemon tells the active consumer, which does not read it.
   const Ticket ticket = send(producer, "for the next one");
+  const pid_t daemon = bus.daemon_pid();  // It stands still, so that it finds both at once.
+  ASSERT_EQ(::kill(daemon, SIGSTOP), 0);
+  ASSERT_TRUE(eventually([&] { return stopped(daemon); }));
   { const Consumer gone = std::move(*active); }
+  ASSERT_EQ(::kill(daemon, SIGCONT), 0);
   const Result<std::optional<Delivery>> taken = standby->take(soon());
   ASSERT_TRUE(taken && taken->has_value());
   EXPECT_EQ((*taken)->attempt, 1U) << "nobody had begun it";

@@ -37,6 +37,7 @@ struct Delivery {
   Kind kind = Kind::kReserved;
   bool tracked = true;
   bool may_have_run = false;  // an earlier attempt or life may have begun it
+  bool alone = false;  // nothing else runs here meanwhile: it may be what earlier lives died of
   std::uint64_t key = 0;
   std::uint64_t sent_ns = 0;  // CLOCK_MONOTONIC at commit
   MessageId id;               // nil for a first delivery unless asked for with Consumer::id()

@@ -1,7 +1,8 @@
 // MessageId: the name of a message, unique everywhere; it goes into logs, dead letters and whatever
 // correlates a message with its ack. It says nothing about delivery, which is fenced by sequence
 // and attempt. A plain value of 16 bytes: copies are independent, and any thread may create, read
-// and compare ids without locking.
+// and compare ids without locking. Aligned so that
+// two loads bring it.
 #pragma once
 
 #include <array>
@@ -16,7 +17,7 @@
 
 namespace ackbus {
 
-class MessageId {
+class alignas(8) MessageId {
  public:
   static constexpr std::size_t kByteCount = 16;
   static constexpr std::size_t kTextLength = 36;

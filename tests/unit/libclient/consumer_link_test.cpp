@@ -36,7 +36,7 @@ class ConsumerLinkTest : public ::testing::Test {
     layout::place_publish(submission_.place(sequence),
                           {sequence, length, 5, slot, descriptor.kind_flags});
   }
-  NextResult next(Begun& begun) { return link_->next(100, true, 0, begun); }
+  NextResult next(Delivery& begun) { return link_->next(100, true, 0, begun); }
 
   static constexpr std::uint32_t kPlain = layout::kFlagTracked | layout::kFlagInline;
   test::SegmentMemory submission_memory_{layout::SubmissionGeometry{kSlots, 4096}.bytes()};
@@ -51,7 +51,7 @@ class ConsumerLinkTest : public ::testing::Test {
 
 TEST_F(ConsumerLinkTest, StoresCursorAndBegunBeforeItGivesTheMessage) {
   publish(1, 2, kPlain);
-  Begun begun;
+  Delivery begun;
   ASSERT_EQ(next(begun), NextResult::kBegun);
   EXPECT_EQ(ack_.words().cursor.load_acquire(), 2U);
   const layout::BegunCopy stored = layout::begun_read(ack_.record(2));
@@ -64,7 +64,7 @@ TEST_F(ConsumerLinkTest, StoresCursorAndBegunBeforeItGivesTheMessage) {
 
 TEST_F(ConsumerLinkTest, AnswersInTheRecordAndThenInThePlace) {
   publish(1, 2, kPlain);
-  Begun begun;
+  Delivery begun;
   next(begun);
   EXPECT_TRUE(link_->ack(2, 1, AckCode::kFailed, "broken", {}, 300));
   layout::AnswerCopy answer;
@@ -82,7 +82,7 @@ TEST_F(ConsumerLinkTest, AnswersInTheRecordAndThenInThePlace) {
 
 TEST_F(ConsumerLinkTest, FlagsAndCountsATextThatIsCut) {
   publish(1, 2, kPlain);
-  Begun begun;
+  Delivery begun;
   next(begun);
   link_->ack(2, 1, AckCode::kFailed, std::string(600, 'x'), {}, 300);
   layout::AnswerCopy answer;
@@ -98,7 +98,7 @@ TEST_F(ConsumerLinkTest, RejectsPlacesThatNameWhatCannotBe) {
   publish(3, 2, kPlain, 8, 0, 64);  // beyond the last kind
   publish(4, 3, layout::kFlagTracked, 100);
   submission_.descriptor(3).number.store_relaxed(77);  // another message than the place's
-  Begun begun;
+  Delivery begun;
   for (int i = 0; i < 4; ++i) {
     EXPECT_EQ(next(begun), NextResult::kSkipped) << i;
   }
@@ -112,7 +112,7 @@ TEST_F(ConsumerLinkTest, AnswersFailedForPayloadsOutsideTheArena) {
   publish(2, 1, layout::kFlagTracked, UINT64_MAX, 1);
   publish(3, 2, layout::kFlagTracked, 100, UINT64_MAX - 10);
   publish(4, 3, kPlain, 65);
-  Begun begun;
+  Delivery begun;
   for (std::uint32_t slot = 0; slot < 4; ++slot) {
     EXPECT_EQ(next(begun), NextResult::kSkipped);
     layout::AnswerCopy answer;
@@ -127,7 +127,7 @@ TEST_F(ConsumerLinkTest, CountsARedeliveryOfAnotherSequenceAsStale) {
   publish(1, 2, kPlain);
   layout::redelivery_publish(tracking_.redelivery(1), 1, {9, 2, 2, 0});
   layout::redelivery_publish(tracking_.redelivery(2), 2, {1, 99, 2, 0});
-  Begun begun;
+  Delivery begun;
   EXPECT_EQ(next(begun), NextResult::kSkipped);
   EXPECT_EQ(next(begun), NextResult::kSkipped);
   EXPECT_EQ(ack_.words().redelivery_cursor.load_acquire(), 3U);
@@ -138,7 +138,7 @@ TEST_F(ConsumerLinkTest, CountsARedeliveryOfAnotherSequenceAsStale) {
 TEST_F(ConsumerLinkTest, ServesRedeliveriesBeforeTheMainRing) {
   publish(1, 0, kPlain);
   publish(2, 1, kPlain);
-  Begun begun;
+  Delivery begun;
   next(begun);
   link_->give_back(0, 1, 0, 100);
   layout::redelivery_publish(tracking_.redelivery(1), 1, {1, 0, 2, layout::kRedeliverMayHaveRun});
@@ -151,7 +151,7 @@ TEST_F(ConsumerLinkTest, ServesRedeliveriesBeforeTheMainRing) {
 
 TEST_F(ConsumerLinkTest, MarksProgressAndNackInTheRecord) {
   publish(1, 2, kPlain);
-  Begun begun;
+  Delivery begun;
   next(begun);
   EXPECT_TRUE(link_->progress(2, 1, 3, 150));
   layout::MarkCopy mark;
@@ -183,7 +183,7 @@ TEST_F(ConsumerLinkTest, ForgetsTheLowestSequenceWhenTheSupersedeTableIsFull) {
     ASSERT_TRUE(layout::descriptor_read(submission_.descriptor(slot), sequence, descriptor));
     descriptor.key = 1'000 + sequence;
     layout::descriptor_publish(submission_.descriptor(slot), descriptor);
-    Begun begun;
+    Delivery begun;
     ASSERT_EQ(link_->next(100, true, supersedes, begun), NextResult::kBegun);
     link_->ack(slot, sequence, AckCode::kSuccess, {}, {}, 100);
   }
@@ -210,7 +210,7 @@ TEST_F(ConsumerLinkTest, StaysWithinItsMemoryWhateverTheProducerWrites) {
     submission_.place(expected).slot.store_relaxed(static_cast<std::uint32_t>(random() % 6));
     submission_.descriptor(static_cast<std::uint32_t>(random() % kSlots))
         .number.store_release(expected);
-    Begun begun;
+    Delivery begun;
     const NextResult result = next(begun);
     if (result == NextResult::kBegun) {
       for (const std::byte byte : begun.payload) {

@@ -6,10 +6,9 @@
 namespace ackbus {
 namespace {
 
-Outcome success() {
-  Outcome outcome;
-  outcome.code = OutcomeCode::kSuccess;
-  return outcome;
+void succeed(OutcomeStore& store, std::uint32_t node) {
+  store.outcome(node).code = OutcomeCode::kSuccess;
+  store.know(node);
 }
 
 std::uint32_t reserve(OutcomeStore& store, std::uint32_t slot, std::uint64_t sequence,
@@ -22,7 +21,7 @@ TEST(OutcomeStore, GivesAnOutcomeOnceAndOnlyWhenItIsKnown) {
   const std::uint32_t node = reserve(store, 1, 7);
   EXPECT_FALSE(store.take(1, 7));
   EXPECT_FALSE(store.take_oldest());
-  store.know(node, success());
+  succeed(store, node);
   EXPECT_EQ(store.waiting(), 1U);
   const auto taken = store.take(1, 7);
   ASSERT_TRUE(taken);
@@ -38,9 +37,9 @@ TEST(OutcomeStore, GivesTheOldestKnownFirst) {
   const std::uint32_t a = reserve(store, 0, 1);
   const std::uint32_t b = reserve(store, 1, 2);
   const std::uint32_t c = reserve(store, 2, 3);
-  store.know(c, success());
-  store.know(a, success());
-  store.know(b, success());
+  succeed(store, c);
+  succeed(store, a);
+  succeed(store, b);
   EXPECT_TRUE(store.take(0, 1));  // out of the middle of the queue
   EXPECT_EQ(store.take_oldest()->sequence, 3U);
   EXPECT_EQ(store.take_oldest()->sequence, 2U);
@@ -49,19 +48,19 @@ TEST(OutcomeStore, GivesTheOldestKnownFirst) {
 
 TEST(OutcomeStore, KeepsSeveralSequencesOfOneSlotApart) {
   OutcomeStore store(1, 4);
-  store.know(reserve(store, 0, 1), success());
-  store.know(reserve(store, 0, 2), success());
+  succeed(store, reserve(store, 0, 1));
+  succeed(store, reserve(store, 0, 2));
   const std::uint32_t open = reserve(store, 0, 3);
   EXPECT_FALSE(store.take(0, 3));
   EXPECT_EQ(store.take(0, 1)->sequence, 1U);
   EXPECT_EQ(store.take(0, 2)->sequence, 2U);
-  store.know(open, success());
+  succeed(store, open);
   EXPECT_EQ(store.take(0, 3)->sequence, 3U);
 }
 
 TEST(OutcomeStore, DropsAtOnceWhatNobodyWants) {
   OutcomeStore store(1, 1);
-  store.know(reserve(store, 0, 1, true), success());
+  succeed(store, reserve(store, 0, 1, true));
   EXPECT_FALSE(store.take(0, 1));
   EXPECT_EQ(store.waiting(), 0U);
   EXPECT_TRUE(store.has_room());
@@ -76,7 +75,7 @@ TEST(OutcomeStore, CountsItsFreeNodes) {
   EXPECT_EQ(store.free_nodes(), 0U);
   EXPECT_FALSE(store.has_room());
   EXPECT_DEATH(reserve(store, 1, 4), "assertion failed");
-  store.know(a, success());
+  succeed(store, a);
   EXPECT_FALSE(store.has_room()) << "known, but not taken";
   store.take_oldest();
   EXPECT_EQ(store.free_nodes(), 1U);

@@ -19,7 +19,8 @@ class ProducerLinkTest : public ::testing::Test {
  protected:
   ProducerLinkTest() { link_.add_life({1, 1, ack_}); }
 
-  std::pair<std::uint32_t, std::uint64_t> send(const SendOptions& options = {}) {
+  std::pair<std::uint32_t, std::uint64_t> send(const SendOptions& options = {},
+                                               bool holds_arena = false) {
     const auto slot = link_.claim();
     EXPECT_TRUE(slot);
     CommitRequest request;
@@ -27,7 +28,9 @@ class ProducerLinkTest : public ::testing::Test {
     request.length = 8;
     request.inlined = payload_;
     request.now_ns = 1'000;
-    request.options = options;
+    request.options = &options;
+    request.holds_arena = holds_arena;
+    request.after_sequence = options.after_sequence;
     return {*slot, link_.commit(*slot, request)};
   }
   void answer(std::uint64_t number, std::uint32_t slot, std::uint64_t sequence,
@@ -195,10 +198,13 @@ TEST_F(ProducerLinkTest, ClosesEverythingPendingOnceAndGrantsNoMoreClaims) {
   EXPECT_FALSE(link_.claim());
 }
 
-TEST_F(ProducerLinkTest, DrainsTheSlotsThatCameFreeOnce) {
-  const auto [slot, sequence] = send();
+TEST_F(ProducerLinkTest, DrainsTheSlotsThatHoldArenaOnceWhenTheyCameFree) {
+  const auto [slot, sequence] = send({}, true);
+  const auto [inlined_slot, inlined] = send();
   answer(1, slot, sequence, layout::pack_answer(AckCode::kSuccess, 0, 1));
+  answer(2, inlined_slot, inlined, layout::pack_answer(AckCode::kSuccess, 0, 1));
   link_.reap(2'000);
+  EXPECT_EQ(link_.in_use(), 0U);
   std::vector<std::uint32_t> freed;
   link_.drain_freed([&](std::uint32_t one) { freed.push_back(one); });
   link_.drain_freed([&](std::uint32_t one) { freed.push_back(one); });

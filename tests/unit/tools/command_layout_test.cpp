@@ -122,7 +122,8 @@ TEST(LayoutPlan, NudgedNodesAreDistinctAndExist) {
 
 TEST(LayoutSessionText, MetadataIsFoundByNameAndReadAsFiniteNumbersOnly) {
   Outcome outcome;
-  outcome.metadata = {{"kinetic_energy", "12.5"}, {"step", "7"}, {"bad", "7x"}, {"odd", "inf"}};
+  outcome.notes = std::make_shared<const OutcomeNotes>(OutcomeNotes{
+      "", {{"kinetic_energy", "12.5"}, {"step", "7"}, {"bad", "7x"}, {"odd", "inf"}}, false});
   EXPECT_EQ(metadata_text(outcome, "step"), "7");
   EXPECT_EQ(metadata_text(outcome, "absent"), "");
   EXPECT_EQ(metadata_number(outcome, "kinetic_energy"), std::optional<double>(12.5));

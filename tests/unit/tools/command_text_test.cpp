@@ -115,8 +115,8 @@ TEST(CommandSend, AnOutcomeShowsCodeAttemptTextAndMetadata) {
   outcome.code = OutcomeCode::kFailed;
   outcome.attempt = 2;
   outcome.latency_ns = 1'500'000;
-  outcome.text = "no graph";
-  outcome.metadata = {{"backend", "cpu"}};
+  outcome.notes =
+      std::make_shared<const OutcomeNotes>(OutcomeNotes{"no graph", {{"backend", "cpu"}}, false});
   const std::string text = outcome_text(ticket, outcome);
   EXPECT_THAT(text, HasSubstr(kId));
   EXPECT_THAT(text, HasSubstr(outcome_name(OutcomeCode::kFailed)));
