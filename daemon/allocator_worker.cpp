@@ -11,7 +11,7 @@
 #include <cerrno>
 #include <string>
 
-#include "daemon/available_memory.hpp"
+#include "machine/available_memory.hpp"
 #include "shm_layout/assert.hpp"
 
 namespace ackbus::daemon {
@@ -47,12 +47,12 @@ Error out_of_memory(const char* name, std::uint64_t needed_bytes, std::uint64_t 
 /// Takes the memory piece by piece, each only after looking whether it is there, because the kernel
 /// would not refuse it.
 Result<void> take_memory(int fd, const char* name, std::uint64_t bytes) {
-  if (const std::uint64_t free = available_memory_bytes(); free < bytes) {
+  if (const std::uint64_t free = machine::available_memory_bytes(); free < bytes) {
     return out_of_memory(name, bytes, free);
   }
   for (std::uint64_t offset = 0; offset < bytes; offset += kPieceBytes) {
     const std::uint64_t piece = std::min(kPieceBytes, bytes - offset);
-    if (const std::uint64_t free = available_memory_bytes(); free < piece) {
+    if (const std::uint64_t free = machine::available_memory_bytes(); free < piece) {
       return out_of_memory(name, bytes, offset + free);
     }
     int reason = EINTR;
@@ -60,7 +60,8 @@ Result<void> take_memory(int fd, const char* name, std::uint64_t bytes) {
       reason = posix_fallocate(fd, static_cast<off_t>(offset), static_cast<off_t>(piece));
     }
     if (reason == ENOSPC || reason == ENOMEM) {
-      return out_of_memory(name, bytes, offset + std::min(piece, available_memory_bytes()));
+      return out_of_memory(name, bytes,
+                           offset + std::min(piece, machine::available_memory_bytes()));
     }
     if (reason != 0) {
       return system_error("segment " + std::string(name) + ": memory cannot be taken", reason);

@@ -138,7 +138,7 @@ void Bus::handle_signals() {
   signalfd_siginfo info{};
   while (::read(signals.get(), &info, sizeof(info)) == sizeof(info)) {
     if (info.ssi_signo == SIGHUP) {
-      reload();
+      [[maybe_unused]] const auto reloaded = reload();  // It logs what is wrong.
       continue;
     }
     // With a store the segments outlive this process and the next daemon goes on; without one they
@@ -175,6 +175,7 @@ std::uint64_t Bus::do_work(std::uint64_t now_ns) {
     }
   }
   wake_ns = std::min(wake_ns, continue_redrives(now_ns));
+  wake_ns = std::min(wake_ns, watch_the_door(now_ns));
   if (const auto next = wheel->next_deadline_ns()) {
     wake_ns = std::min(wake_ns, *next);
   }
@@ -206,6 +207,9 @@ std::uint64_t Bus::work_on_link(Link& link, std::uint64_t now_ns) {
   const Queue& queue = *queues[link.queue];
   if (link.own) {
     link.own->reap();
+    for (const RedriveEnd& end : link.own->take_ends()) {
+      end_redrive(end);
+    }
   }
   if (now_ns >= link.tracker->next_scan_ns()) {
     link.tracker->scan(now_ns);
@@ -224,6 +228,9 @@ std::uint64_t Bus::work_on_link(Link& link, std::uint64_t now_ns) {
     hand_over(link);
     wake_ns = std::min(wake_ns, now_ns + kDrainLookNs);
   }
+  if (send_again(link)) {
+    wake_ns = std::min(wake_ns, now_ns + kDrainLookNs);
+  }
   if (link.draining) {
     wake_ns = std::min(wake_ns, now_ns + kDrainLookNs);
     end_link_if_final(link);
@@ -233,16 +240,15 @@ std::uint64_t Bus::work_on_link(Link& link, std::uint64_t now_ns) {
 
 // ---- reload and the end ----
 
-// Validate, then swap; the old configuration stays in force when the new one has an error.
-void Bus::reload() {
+// Validate, then swap; the old configuration stays in force when the new one has an error, and so
+// do the values that only a new daemon can take.
+Result<std::vector<std::string>> Bus::reload() {
   notify.reloading(monotonic_ns());
   Result<Config> fresh =
       options.config_path.empty() ? Result<Config>(config()) : load_config(options.config_path);
+  std::vector<std::string> waiting;
   if (fresh) {
-    fresh.value().name = config().name;
-    fresh.value().runtime_dir = config().runtime_dir;
-    fresh.value().dead_letter_directory = config().dead_letter_directory;
-    fresh.value().metrics = config().metrics;
+    options.command_line(fresh.value());
     const Result<void> completed = complete_config(fresh.value(), Environment::of_this_process());
     if (!completed) {
       fresh = completed.error();
@@ -252,9 +258,13 @@ void Bus::reload() {
     log.line(LogLevel::kError, "daemon", "configuration not reloaded; the old one stays in force",
              {{"why", fresh.error().text}});
   } else {
+    waiting = keys_for_restart(config(), fresh.value());
+    keep_restart_keys(config(), fresh.value());
     options.config = std::move(fresh.value());
+    set_socket_mode();
     letters->set_limits(config().dead_letter_limits);
     log.set_level(config().log_level);
+    log.set_records_per_minute(config().log_records_per_minute);
     write_kinds();
     for (const auto& [number, link] : links) {
       if (link->tracker) {
@@ -266,9 +276,21 @@ void Bus::reload() {
       find_or_make_queue(queue.name);
     }
     ring_all();
-    log.line(LogLevel::kInfo, "daemon", "configuration reloaded");
+    std::string keys;
+    for (const std::string& key : waiting) {
+      keys += (keys.empty() ? "" : ", ") + key;
+    }
+    if (keys.empty()) {
+      log.line(LogLevel::kInfo, "daemon", "configuration reloaded");
+    } else {
+      log.line(LogLevel::kWarning, "daemon",
+               "configuration reloaded; what only a new daemon can take waits for a restart",
+               {{"keys", keys}});
+    }
   }
   notify.ready("serving bus " + config().name);
+  return fresh ? Result<std::vector<std::string>>(std::move(waiting))
+               : Result<std::vector<std::string>>(fresh.error());
 }
 
 void Bus::shut_down_for_good() {

@@ -2,6 +2,7 @@
 // for the disk and for memory go to the worker (allocator_worker.hpp) and come back as completions.
 //
 // Parts, one file each: bus.cpp (building, duties), bus_connections.cpp (who is there),
+// bus_admission.cpp (who may come in), bus_descriptors.cpp (limits, and what the manager keeps),
 // bus_control.cpp (what they ask), bus_links.cpp (a link's birth and end), bus_lives.cpp (consumers
 // and hand-over), bus_segments.cpp (state and frames), bus_letters.cpp (dead letters and redrive),
 // bus_recovery.cpp (a new daemon), bus_query.cpp (the tools), bus_metrics.cpp.
@@ -19,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/admission.hpp"
 #include "daemon/allocator_worker.hpp"
 #include "daemon/config.hpp"
 #include "daemon/dead_letters.hpp"
@@ -80,8 +82,9 @@ struct Life {
   UniqueFd ack_fd;
   SegmentMap ack;  // mapped when its consumer has mapped it and it is sealed
   bool mapped = false;
-  bool told = false;     // the producer has been sent it by this daemon
-  BellPipe to_consumer;  // producer's end kept until the life is told
+  bool add_again = false;   // no descriptor was left to send it to the consumer,
+  bool tell_again = false;  // or to the producer
+  BellPipe to_consumer;     // producer's end kept until the life is told
   BellPipe to_producer;
 };
 
@@ -145,12 +148,6 @@ struct Queue {
   PublishedSegment made[2];        // created by the active consumer, not published yet
 };
 
-// Where a redriven message comes from, for the letter it may become again.
-struct Redriven {
-  LetterId origin{};
-  std::vector<PreviousDeath> history;
-};
-
 // A letter that the full worker did not take: tried again.
 struct RefusedLetter {
   std::uint64_t link = 0;
@@ -161,6 +158,8 @@ struct RefusedLetter {
 struct BusOptions {
   Config config;
   std::string config_path;  // for SIGHUP; empty: none was given
+  // Puts what the command line says over a configuration that was read again.
+  std::function<void(Config&)> command_line = [](Config&) {};
   bool print_port = false;
 };
 
@@ -178,7 +177,6 @@ class Bus {
   std::uint64_t do_work(std::uint64_t now_ns);
 
   // ---- connections (bus_connections.cpp) ----
-  void accept_connections();
   void read_connection(std::uint64_t number);
   void process_ended(std::uint64_t number);
   void hang_up(Connection& connection);
@@ -198,21 +196,49 @@ class Bus {
               std::uint32_t request = 0);
   void wake(std::uint64_t connection);
   Connection* find_connection(std::uint64_t number);
-  void record_connection(Connection& connection);
+  // Into the books and into the manager's store; false when there is no room.
+  [[nodiscard]] bool record_connection(Connection& connection);
+
+  // ---- admission (bus_admission.cpp) ----
+  void accept_connections();
+  [[nodiscard]] std::optional<Refusal> reason_against(const Connection& connection);
+  void turn_away(Connection& connection, const Refusal& refusal);
+  void pause_listening(int reason);
+  std::uint64_t watch_the_door(std::uint64_t now_ns);  // gives when to call again
+  [[nodiscard]] bool may_operate(const Connection& connection) const;
+  [[nodiscard]] bool may_read_segments(const Connection& reader, const std::string& queue) const;
+
+  // ---- descriptors (bus_descriptors.cpp) ----
+  [[nodiscard]] std::uint64_t free_descriptors() const;
+  [[nodiscard]] bool short_of_descriptors();  // logs the change, as the next one does
+  [[nodiscard]] bool has_descriptors_for_link();
+  void warn_of_limits();
+  // Gives a copy to the service manager for the next daemon; false is logged and counted.
+  bool keep(const std::string& name, int fd);
+  // What it kept and no record speaks of would else be taken for the next thing of that name.
+  void forget_kept(const std::vector<std::string>& names);
+  // The refusal's text when the manager cannot keep so many more.
+  [[nodiscard]] std::optional<std::string> store_is_full(std::uint64_t links_more,
+                                                         std::uint64_t consumers_more) const;
 
   // ---- control messages (bus_control.cpp) ----
   void handle(Connection& connection, Packet& packet);
   void handle_hello(Connection& connection, Packet& packet);
   void welcome(Connection& connection, std::uint32_t request);
+  // `resumes`: a producer that has had a link to the queue already.
   [[nodiscard]] Result<std::uint32_t> admit(const Connection& connection, const std::string& queue,
-                                            layout::ClientRole role);
+                                            layout::ClientRole role, bool resumes);
+  // The queue's index. In a full table a new one takes a removed one's place; else kQueuesMax.
   std::uint32_t find_or_make_queue(const std::string& name);
+  [[nodiscard]] Queue* find_queue(const std::string& name);  // not a removed one
 
   // ---- links (bus_links.cpp) ----
   void request_link(Connection& connection, const layout::HelloMessage& hello);
   void resume_link(Connection& connection, const layout::HelloMessage& hello);
   void grant_link(Connection& connection, const layout::HelloMessage& hello, UniqueFd submission,
                   UniqueFd tracking);
+  LinkRecord& book_link(const Link& link, const layout::HelloMessage& hello, std::uint32_t gid);
+  bool keep_link(const Link& link, Connection& connection);
   void submission_mapped(Link& link);
   void producer_lost(Link& link);
   void end_link_if_final(Link& link);
@@ -235,6 +261,8 @@ class Bus {
   void send_add_link(Link& link);
   void life_mapped(Link& link, std::uint64_t epoch);
   void tell_life(Link& link, Life& life);
+  // What could not be sent for want of descriptors; true: it still cannot.
+  bool send_again(Link& link);
   void life_drained(Link& link, std::uint64_t epoch);
   void ring_all();
 
@@ -254,8 +282,11 @@ class Bus {
   // A redriven message that ends Closed becomes a letter again: nothing is dropped without a
   // record.
   void keep_pending_letters(Link& link, layout::VerdictReason reason);
-  // Sends a letter again over the daemon's own link; the new id, or why not.
-  [[nodiscard]] Result<LetterId> redrive(const StoredLetter& stored);
+  // Sends a letter that begin_redrive() gave over the daemon's own link, as `new_id`; or why not.
+  [[nodiscard]] Result<void> redrive(const StoredLetter& stored, const LetterId& new_id);
+  void end_redrive(const RedriveEnd& end);
+  // A new daemon: letters whose messages went with the memory of the one before it.
+  void return_lost_redrives();
 
   // ---- recovery (bus_recovery.cpp) ----
   [[nodiscard]] Result<void> recover(NamedFds& kept);
@@ -274,8 +305,11 @@ class Bus {
   [[nodiscard]] std::shared_ptr<const MetricsSnapshot> metrics();
 
   // ---- life of the daemon ----
-  void reload();
+  // Validates, then swaps; an error, which is logged too, leaves the old configuration in force.
+  // Gives the keys that wait for a restart.
+  Result<std::vector<std::string>> reload();
   void shut_down_for_good();  // everything pending ends Closed
+  void set_socket_mode();
   void write_kinds();
   void write_queue_row(const Queue& queue);
 
@@ -293,6 +327,7 @@ class Bus {
   UniqueFd bus_fd;
   SegmentMap bus_map;
   UniqueFd listener;
+  bool own_socket = false;  // bound by a daemon, not by the service manager
   UniqueFd epoll;
   UniqueFd signals;
   std::unique_ptr<Exporter> exporter;
@@ -305,9 +340,11 @@ class Bus {
   std::uint64_t loop_turns = 0;
   std::uint64_t loop_busy_ns = 0;
   std::uint64_t loop_longest_ns = 0;
-  std::uint64_t reserved_bytes = 0;       // of segments being allocated
-  std::uint64_t refused = 0;              // hellos
-  std::map<LetterId, Redriven> redriven;  // by the new id; bounded
+  std::uint64_t reserved_bytes = 0;  // of segments being allocated
+  std::uint64_t refused = 0;         // hellos
+  std::uint64_t store_failures = 0;  // descriptors that the service manager did not take
+  bool store_fails = false;          // the last one of them
+  Door door;
   std::vector<RefusedLetter> refused_letters;
   std::deque<AllocatorWorker::Job> kept_jobs;    // for the worker, once it has room
   std::vector<std::uint32_t> own_links_coming;   // queues whose own link is being made

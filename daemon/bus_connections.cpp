@@ -1,5 +1,4 @@
-// Who is there: accepting, reading, sending with back pressure, and learning that a process has
-// ended.
+// Who is there: reading, sending with back pressure, and learning that a process has ended.
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -26,13 +25,8 @@ using layout::ControlType;
 namespace {
 
 constexpr std::uint64_t kHangUpGraceNs = 500'000'000;
-constexpr int kAcceptsPerTurn = 64;
 constexpr int kPacketsPerTurn = 16;         // one flooding client costs a turn no more than this
 constexpr std::size_t kOutgoingMax = 4096;  // a client that never reads is dropped beyond it
-
-int open_pidfd(std::uint32_t pid) {
-  return static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0));
-}
 
 // The process a pidfd speaks of, as this process's namespace numbers it; 0 when it is no pidfd or
 // has ended.
@@ -99,37 +93,6 @@ ControlHeader Packet::header() const {
   ControlHeader copy{};
   std::memcpy(&copy, bytes.data(), sizeof(copy));
   return copy;
-}
-
-// ---- arriving ----
-
-void Bus::accept_connections() {
-  for (int accepted = 0; accepted < kAcceptsPerTurn; ++accepted) {
-    UniqueFd socket(::accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (!socket.valid()) {
-      return;
-    }
-    if (connections.size() >= ledger.header().max_connections) {
-      log.state(LogLevel::kWarning, "connections", "full",
-                "too many connections: raise [limits] max_links");
-      continue;  // Closing it tells the client.
-    }
-    ucred peer{};
-    socklen_t length = sizeof(peer);
-    if (::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
-      continue;
-    }
-    auto connection = std::make_unique<Connection>();
-    connection->number = ledger.header().next_connection++;
-    connection->socket = std::move(socket);
-    connection->pidfd = UniqueFd(open_pidfd(static_cast<std::uint32_t>(peer.pid)));
-    connection->uid = peer.uid;
-    connection->gid = peer.gid;
-    connection->pid = static_cast<std::uint32_t>(peer.pid);
-    connection->since_ns = monotonic_ns();
-    watch(connection->socket.get(), event_tag(EventKind::kSocket, connection->number));
-    connections.emplace(connection->number, std::move(connection));
-  }
 }
 
 Connection* Bus::find_connection(std::uint64_t number) {
@@ -211,6 +174,12 @@ void Bus::send(Connection& connection, const void* message, std::size_t bytes,
   }
   for (const int fd : descriptors) {
     outgoing.descriptors.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (!outgoing.descriptors.back().valid()) {
+      log.line(LogLevel::kError, "descriptors", kOutOfDescriptors,
+               {{"pid", std::to_string(connection.pid)}, {"what", "dropped a client"}});
+      hang_up(connection);
+      return;
+    }
   }
   connection.outgoing.push_back(std::move(outgoing));
 }
@@ -248,7 +217,7 @@ void Bus::refuse(Connection& connection, layout::RefusedCode code, const std::st
     hang_up(connection);
   }
   if (connection.role == ClientRole::kReserved) {
-    log.line(LogLevel::kInfo, "connections", "refused a client",
+    log.line(LogLevel::kInfo, "admission", "refused a client",
              {{"pid", std::to_string(connection.pid)},
               {"uid", std::to_string(connection.uid)},
               {"why", text}});
@@ -285,8 +254,8 @@ void Bus::end_process_of(Connection& connection) {
            {{"queue", queues[connection.queue]->name}, {"pid", std::to_string(connection.pid)}});
 }
 
-// The socket is closed; what happens to links and lives waits for the process to end (design
-// section 4).
+// The socket is closed; what happens to links and lives waits for the process to end
+// (docs/architecture.md, consumer lives).
 void Bus::hang_up(Connection& connection) {
   if (connection.hung_up) {
     return;
@@ -295,8 +264,14 @@ void Bus::hang_up(Connection& connection) {
   connection.outgoing.clear();
   ::epoll_ctl(epoll.get(), EPOLL_CTL_DEL, connection.socket.get(), nullptr);
   connection.socket.reset();
-  if (connection.role == ClientRole::kTool || connection.role == ClientRole::kReserved ||
-      connection.said_bye) {
+  const bool owns_nothing = connection.role == ClientRole::kTool ||
+                            connection.role == ClientRole::kReserved ||
+                            (connection.role == ClientRole::kProducer && connection.link == 0);
+  // A closed link carries nothing any more, so what its process may still write concerns nobody.
+  const Link* link =
+      connection.role == ClientRole::kProducer ? find_link(connection.link) : nullptr;
+  const bool closed = link != nullptr && link->closed;
+  if (owns_nothing || connection.said_bye || closed) {
     ended_connections.push_back(connection.number);
     return;
   }
@@ -357,34 +332,38 @@ void Bus::drop_connection(std::uint64_t number) {
   connections.erase(found);
 }
 
-// Writes the connection into the books and into the manager's store, before its client is answered.
-void Bus::record_connection(Connection& connection) {
+// Before its client is answered, so that a daemon that dies then leaves nobody without its books.
+bool Bus::record_connection(Connection& connection) {
   if (connection.recorded || connection.role == ClientRole::kTool) {
-    return;
+    return true;
   }
-  for (std::uint32_t index = 0; index < ledger.header().max_connections; ++index) {
-    ConnectionRecord& record = ledger.connection(index);
-    if (record.state != RecordState::kFree) {
-      continue;
-    }
-    record.role = static_cast<std::uint32_t>(connection.role);
-    record.number = connection.number;
-    record.since_ns = connection.since_ns;
-    record.uid = connection.uid;
-    record.gid = connection.gid;
-    record.pid = connection.pid;
-    record.queue = connection.queue;
-    connection.client.copy(record.client, sizeof(record.client) - 1);
-    record.client[std::min(connection.client.size(), sizeof(record.client) - 1)] = 0;
-    record.state = RecordState::kUsed;
-    connection.record = index;
-    connection.recorded = true;
-    const int socket = connection.socket.get();
-    const int process = connection.pidfd.get();
-    [[maybe_unused]] const auto socket_kept = store.put(store_name('c', index), {&socket, 1});
-    [[maybe_unused]] const auto process_kept = store.put(store_name('p', index), {&process, 1});
-    return;
+  std::uint32_t index = 0;
+  while (index < ledger.header().max_connections &&
+         ledger.connection(index).state != RecordState::kFree) {
+    index += 1;
   }
+  if (index == ledger.header().max_connections ||
+      !keep(store_name('c', index), connection.socket.get())) {
+    return false;
+  }
+  if (!keep(store_name('p', index), connection.pidfd.get())) {
+    [[maybe_unused]] const auto gone = store.remove(store_name('c', index));
+    return false;
+  }
+  ConnectionRecord& record = ledger.connection(index);
+  record.role = static_cast<std::uint32_t>(connection.role);
+  record.number = connection.number;
+  record.since_ns = connection.since_ns;
+  record.uid = connection.uid;
+  record.gid = connection.gid;
+  record.pid = connection.pid;
+  record.queue = connection.queue;
+  connection.client.copy(record.client, sizeof(record.client) - 1);
+  record.client[std::min(connection.client.size(), sizeof(record.client) - 1)] = 0;
+  record.state = RecordState::kUsed;
+  connection.record = index;
+  connection.recorded = true;
+  return true;
 }
 
 // A client names itself by its own pidfd, which works from other PID namespaces too; it must be the

@@ -3,9 +3,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "daemon/bus.hpp"
+#include "machine/build.hpp"
 #include "shm_layout/check.hpp"
 
 namespace ackbus::daemon {
@@ -31,15 +33,16 @@ std::string text_of(const char (&field)[layout::kNameBytesMax]) {
   return std::string(field, ::strnlen(field, sizeof(field)));
 }
 
-std::vector<gid_t> groups_of(int socket, gid_t primary) {
-  std::vector<gid_t> groups(64);
-  socklen_t bytes = static_cast<socklen_t>(groups.size() * sizeof(gid_t));
-  if (::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &bytes) != 0) {
-    bytes = 0;
-  }
-  groups.resize(bytes / sizeof(gid_t));
-  groups.push_back(primary);
-  return groups;
+// Whether a link or a client still speaks of the queue by its index.
+bool is_used(const Bus& bus, std::uint32_t queue) {
+  const auto of_queue = [&](const auto& entry) { return entry.second->queue == queue; };
+  return std::any_of(bus.links.begin(), bus.links.end(), of_queue) ||
+         std::any_of(bus.connections.begin(), bus.connections.end(),
+                     [&](const auto& entry) {
+                       return entry.second->role != ClientRole::kTool && of_queue(entry);
+                     }) ||
+         std::find(bus.own_links_coming.begin(), bus.own_links_coming.end(), queue) !=
+             bus.own_links_coming.end();
 }
 
 bool may_send(ClientRole role, ControlType type) {
@@ -148,9 +151,9 @@ void Bus::handle_hello(Connection& connection, Packet& packet) {
       hello.fingerprint != layout::layout_fingerprint()) {
     refuse(connection, RefusedCode::kVersion,
            "client has layout version " + std::to_string(hello.layout_version) + " (" +
-               std::to_string(hello.fingerprint) + "), this daemon " +
+               machine::fingerprint_text(hello.fingerprint) + "), this daemon " +
                std::to_string(layout::kLayoutVersion) + " (" +
-               std::to_string(layout::layout_fingerprint()) +
+               machine::fingerprint_text(layout::layout_fingerprint()) +
                "): install the same release of both");
     return;
   }
@@ -172,7 +175,7 @@ void Bus::handle_hello(Connection& connection, Packet& packet) {
     refuse(connection, RefusedCode::kProtocol, "a hello with an unknown role");
     return;
   }
-  const Result<std::uint32_t> admitted = admit(connection, queue, role);
+  const Result<std::uint32_t> admitted = admit(connection, queue, role, hello.link != 0);
   if (!admitted) {
     refuse(connection,
            admitted.error().code == ErrorCode::kPermission ? RefusedCode::kPermission
@@ -209,7 +212,7 @@ void Bus::welcome(Connection& connection, std::uint32_t request) {
 }
 
 Result<std::uint32_t> Bus::admit(const Connection& connection, const std::string& name,
-                                 ClientRole role) {
+                                 ClientRole role, bool resumes) {
   if (!is_valid_name(name)) {
     return Error{ErrorCode::kInvalid,
                  "queue name '" + name + "' is not 1 to 31 of A-Z a-z 0-9 _ . -"};
@@ -220,12 +223,20 @@ Result<std::uint32_t> Bus::admit(const Connection& connection, const std::string
                  "no queue '" + name + "' on bus '" + config().name +
                      "': add a [[queue]] to the configuration, or set any_queue = true"};
   }
+  // A queue that is not listed begins with a consumer: a producer that misspells a name is told so.
+  if (configured == nullptr && role == ClientRole::kProducer && !resumes &&
+      find_queue(name) == nullptr) {
+    return Error{ErrorCode::kNotFound,
+                 "no queue '" + name + "' on bus '" + config().name +
+                     "': correct the name (ackbus status lists the queues), start its consumer "
+                     "first, or add a [[queue]] to the configuration"};
+  }
   static const AccessList kOwnerOnly;
   const AccessList& access =
       configured == nullptr
           ? kOwnerOnly
           : (role == ClientRole::kProducer ? configured->producers : configured->consumers);
-  const std::vector<gid_t> groups = groups_of(connection.socket.get(), connection.gid);
+  const std::vector<gid_t> groups = groups_of(connection);
   if (!access.allows(connection.uid, groups, ::geteuid())) {
     return Error{ErrorCode::kPermission,
                  "user " + std::to_string(connection.uid) + " may not " +
@@ -236,32 +247,46 @@ Result<std::uint32_t> Bus::admit(const Connection& connection, const std::string
   const std::uint32_t index = find_or_make_queue(name);
   if (index >= layout::kQueuesMax) {
     return Error{ErrorCode::kFull,
-                 "the bus has " + std::to_string(layout::kQueuesMax) + " queues already"};
+                 "the bus has " + std::to_string(layout::kQueuesMax) +
+                     " queues already: remove one that nobody needs (ackbus queue remove NAME)"};
   }
   return index;
 }
 
+Queue* Bus::find_queue(const std::string& name) {
+  const auto found = std::find_if(queues.begin(), queues.end(), [&](const auto& queue) {
+    return queue->name == name && !queue->removed;
+  });
+  return found == queues.end() ? nullptr : found->get();
+}
+
 std::uint32_t Bus::find_or_make_queue(const std::string& name) {
-  for (const auto& queue : queues) {
-    if (queue->name == name) {
-      queue->removed = false;
-      return queue->index;
+  const auto of_name = std::find_if(queues.begin(), queues.end(),
+                                    [&](const auto& queue) { return queue->name == name; });
+  Queue* queue = of_name == queues.end() ? nullptr : of_name->get();
+  if (queue == nullptr && queues.size() < layout::kQueuesMax) {
+    queues.push_back(std::make_unique<Queue>());
+    queue = queues.back().get();
+    queue->index = static_cast<std::uint32_t>(queues.size() - 1);
+    ledger.queue(queue->index) = QueueRecord{};
+  }
+  if (queue == nullptr) {
+    const auto unused = std::find_if(queues.begin(), queues.end(), [&](const auto& other) {
+      return other->removed && !is_used(*this, other->index);
+    });
+    if (unused == queues.end()) {
+      return layout::kQueuesMax;
     }
+    queue = unused->get();  // Its epochs go on: nothing of the queue before can be taken for new.
   }
-  const auto index = static_cast<std::uint32_t>(queues.size());
-  if (index >= layout::kQueuesMax) {
-    return index;
-  }
-  auto queue = std::make_unique<Queue>();
-  queue->index = index;
   queue->name = name;
-  QueueRecord& record = ledger.queue(index);
-  record = QueueRecord{};
+  queue->removed = false;
+  QueueRecord& record = ledger.queue(queue->index);
+  std::memset(record.name, 0, sizeof(record.name));
   name.copy(record.name, sizeof(record.name) - 1);
   record.state = RecordState::kUsed;
-  queues.push_back(std::move(queue));
-  write_queue_row(*queues.back());
-  return index;
+  write_queue_row(*queue);
+  return queue->index;
 }
 
 }  // namespace ackbus::daemon

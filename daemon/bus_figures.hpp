@@ -128,6 +128,7 @@ struct ConsumerFigures {
 
 struct QueueFigures {
   std::string name;
+  bool listed = false;  ///< In the configuration.
   std::uint64_t epoch = 0;
   std::optional<ConsumerFigures> consumer;
   std::uint64_t standbys = 0;
@@ -179,6 +180,7 @@ struct DaemonFigures {
   std::uint64_t loop_busy_ns = 0;
   std::uint64_t loop_longest_ns = 0;
   std::uint64_t refused = 0;
+  std::uint64_t store_failures = 0;
 };
 
 struct BusFigures {

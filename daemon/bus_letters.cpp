@@ -1,5 +1,7 @@
 // Dead letters: from a tracker's draft to the disk on the worker, and redrive over a link of the
-// daemon's own.
+// daemon's own. While its message is under way a letter stays in the store, marked
+// (begin_redrive(), end_redrive()), so that it outlives the daemon's memory. Threads: the bus
+// thread, and what it gives to the worker.
 #include <time.h>
 #include <unistd.h>
 
@@ -84,10 +86,6 @@ Letter Bus::letter_of(const Link& link, const LetterDraft& draft) const {
   for (const std::uint64_t at : draft.attempt_ns) {
     letter.attempt_times.push_back(time_of(at, now, wall));
   }
-  if (const auto origin = redriven.find(letter.id); origin != redriven.end()) {
-    letter.origin_id = origin->second.origin;
-    letter.history = origin->second.history;
-  }
   return letter;
 }
 
@@ -170,14 +168,17 @@ void Bus::keep_pending_letters(Link& link, layout::VerdictReason reason) {
     const bool queued = worker->submit(
         [this, store_of_letters = letters, letter = letter_of(link, draft),
          payload = std::move(payload)] {
-          if (const Result<void> kept = store_of_letters->write(letter, payload); !kept) {
-            log.line(LogLevel::kError, "dead_letters", kept.error().text);
+          const Result<void> kept = store_of_letters->write(letter, payload);
+          if (const Result<void> ended = store_of_letters->end_redrive(letter.id, kept.ok());
+              !kept || !ended) {
+            log.line(LogLevel::kError, "dead_letters",
+                     kept ? ended.error().text : kept.error().text);
           }
         },
         {});
     if (!queued) {
-      log.line(LogLevel::kError, "dead_letters",
-               "the worker is full: a redriven message was closed without a letter",
+      log.line(LogLevel::kWarning, "dead_letters",
+               "the worker is full: a redriven message was closed, and its letter is as it was",
                {{"id", to_text(letter_of(link, draft).id)}});
     }
   }
@@ -216,8 +217,6 @@ void Bus::submit_kept_jobs() {
 // ---- redrive ----
 
 namespace {
-
-constexpr std::size_t kRedrivenMax = 10'000;
 
 // On the worker thread: memory for the daemon's own link.
 Result<std::pair<UniqueFd, UniqueFd>> allocate_own_link(std::uint64_t arena_bytes) {
@@ -293,10 +292,8 @@ Link* Bus::own_link(std::uint32_t queue) {
         record.own = 1;
         record.mapped = 1;
         link->client.copy(record.client, sizeof(record.client) - 1);
-        const int first = link->submission_fd.get();
-        const int second = link->tracking_fd.get();
-        [[maybe_unused]] const auto kept = store.put(store_name('s', index), {&first, 1});
-        [[maybe_unused]] const auto kept_too = store.put(store_name('t', index), {&second, 1});
+        keep(store_name('s', index), link->submission_fd.get());
+        keep(store_name('t', index), link->tracking_fd.get());
         record.state = RecordState::kUsed;
         link_by_record[index] = link->number;
         Link& placed = *links.emplace(link->number, std::move(link)).first->second;
@@ -330,16 +327,11 @@ void Bus::adopt_own_link(Link& link) {
   const layout::TrackingView tracking_view(link.tracking.base(), {link.slots});
   link.tracker =
       std::make_unique<LinkTracker>(link, link.submission_view, tracking_view, rules_of(link));
-  link.own = std::make_unique<OwnLink>(link.submission_view, tracking_view);
+  link.own = std::make_unique<OwnLink>(link.submission_view, tracking_view, *letters);
   link.mapped = true;
 }
 
-Result<LetterId> Bus::redrive(const StoredLetter& stored) {
-  if (!stored.letter.payload_stored) {
-    return Error{ErrorCode::kInvalid,
-                 "letter " + to_text(stored.letter.id) +
-                     " has no payload (it was above payload_limit_bytes): send it from its source"};
-  }
+Result<void> Bus::redrive(const StoredLetter& stored, const LetterId& new_id) {
   const std::uint32_t queue = find_or_make_queue(stored.letter.queue);
   if (queue >= layout::kQueuesMax) {
     return Error{ErrorCode::kFull, "the bus has no place for queue '" + stored.letter.queue + "'"};
@@ -349,25 +341,32 @@ Result<LetterId> Bus::redrive(const StoredLetter& stored) {
     return Error{ErrorCode::kBusy, "the daemon's own link to queue '" + stored.letter.queue +
                                        "' is being made: try again"};
   }
-  const LetterId new_id = random_id();
   if (!link->own->send(stored.letter, new_id, stored.payload, monotonic_ns())) {
     return Error{ErrorCode::kBusy, "the daemon's own link to queue '" + stored.letter.queue +
                                        "' is full: its consumer has to take some first"};
   }
-  Redriven origin;
-  const bool again = stored.letter.origin_id != LetterId{};
-  origin.origin = again ? stored.letter.origin_id : stored.letter.id;
-  origin.history = stored.letter.history;
-  origin.history.push_back({stored.letter.id, stored.letter.exhausted.realtime_ns,
-                            stored.letter.attempts,
-                            static_cast<std::uint32_t>(stored.letter.reason)});
-  if (redriven.size() >= kRedrivenMax) {
-    redriven.erase(redriven.begin());
-  }
-  redriven.emplace(new_id, std::move(origin));
   ledger.own(stored.letter.kind_id).redriven += 1;
   wake(queues[queue]->active);
-  return new_id;
+  return {};
+}
+
+void Bus::end_redrive(const RedriveEnd& end) {
+  submit_or_keep([this, store_of_letters = letters, end] {
+    if (const Result<void> ended = store_of_letters->end_redrive(end.id, end.done); !ended) {
+      log.line(LogLevel::kError, "dead_letters", ended.error().text);
+    }
+  });
+}
+
+void Bus::return_lost_redrives() {
+  for (const LetterId& id : letters->redriven()) {
+    const bool held = std::any_of(links.begin(), links.end(), [&](const auto& link) {
+      return link.second->own && link.second->own->holds(id);
+    });
+    if (!held) {
+      end_redrive({id, false});
+    }
+  }
 }
 
 }  // namespace ackbus::daemon

@@ -1,5 +1,6 @@
-// A link's birth and end: quota, memory, descriptors, books; and what its tracker asks of the
-// daemon.
+// A link's birth: quota, memory, descriptors, books. Data flow: a producer's hello -> memory made
+// on the worker -> the books and the manager's store -> granted -> mapped by its producer, and read
+// from then on. Its end is in bus_link_end.cpp. Threads: the bus thread, and the worker where said.
 #include <unistd.h>
 
 #include <algorithm>
@@ -81,11 +82,12 @@ std::optional<std::string> Bus::over_quota(const Connection& connection, std::ui
   const LimitsConfig& limits = config().limits;
   if (!layout::is_power_of_two(slots) || slots < layout::kSlotsMin || slots > limits.max_slots) {
     return std::to_string(slots) + " slots are not a power of two from 4 to [limits] max_slots = " +
-           std::to_string(limits.max_slots);
+           std::to_string(limits.max_slots) + ": ask for fewer, or raise it";
   }
   if (arena_bytes > limits.max_arena_bytes || arena_bytes % layout::kArenaAlignBytes != 0) {
     return "an arena of " + std::to_string(arena_bytes) +
-           " bytes is above [limits] max_arena_bytes = " + std::to_string(limits.max_arena_bytes);
+           " bytes is above [limits] max_arena_bytes = " + std::to_string(limits.max_arena_bytes) +
+           ": ask for less, or raise it";
   }
   std::uint64_t bytes = reserved_bytes;
   std::uint64_t bytes_of_user = 0;
@@ -101,21 +103,24 @@ std::optional<std::string> Bus::over_quota(const Connection& connection, std::ui
   const std::string user = "user " + std::to_string(connection.uid);
   if (links.size() >= limits.max_links) {
     return "the bus has [limits] max_links = " + std::to_string(limits.max_links) +
-           " links already";
+           " links already: end a producer, or raise it";
+  }
+  if (std::optional<std::string> full = store_is_full(1, 0)) {
+    return full;
   }
   if (links_of_user >= limits.max_links_per_uid) {
     return user + " has [limits] max_links_per_uid = " + std::to_string(limits.max_links_per_uid) +
-           " links already";
+           " links already: end one of its producers, or raise it";
   }
   if (bytes + wanted > limits.max_memory_bytes) {
     return "a link of " + std::to_string(wanted) + " bytes beside " + std::to_string(bytes) +
            " in use is above [limits] max_memory_bytes = " +
-           std::to_string(limits.max_memory_bytes);
+           std::to_string(limits.max_memory_bytes) + ": ask for less, or raise it";
   }
   if (bytes_of_user + wanted > limits.max_memory_per_uid_bytes) {
     return user + " would hold " + std::to_string(bytes_of_user + wanted) +
            " bytes, above [limits] max_memory_per_uid_bytes = " +
-           std::to_string(limits.max_memory_per_uid_bytes);
+           std::to_string(limits.max_memory_per_uid_bytes) + ": ask for less, or raise it";
   }
   return std::nullopt;
 }
@@ -123,6 +128,10 @@ std::optional<std::string> Bus::over_quota(const Connection& connection, std::ui
 void Bus::request_link(Connection& connection, const layout::HelloMessage& hello) {
   if (const auto why = over_quota(connection, hello.slots, hello.arena_bytes)) {
     refuse(connection, RefusedCode::kQuota, *why);
+    return;
+  }
+  if (!has_descriptors_for_link()) {
+    refuse(connection, RefusedCode::kQuota, std::string("the daemon is ") + kOutOfDescriptors);
     return;
   }
   const std::uint64_t wanted = bytes_of(hello.slots, hello.arena_bytes);
@@ -151,6 +160,37 @@ void Bus::request_link(Connection& connection, const layout::HelloMessage& hello
   }
 }
 
+// The link in the books, with a place of its own; not in force before its state says so.
+LinkRecord& Bus::book_link(const Link& link, const layout::HelloMessage& hello, std::uint32_t gid) {
+  LinkRecord& record = ledger.link(link.record);
+  record = LinkRecord{};
+  record.queue = link.queue;
+  record.number = link.number;
+  fill_random(record.token);
+  record.connection = link.connection;
+  record.slots = link.slots;
+  record.arena_bytes = link.arena_bytes;
+  record.first_sequence =
+      std::max<std::uint64_t>(1, std::min(hello.first_sequence, layout::kSequenceMax / 2));
+  record.uid = link.uid;
+  record.gid = gid;
+  record.pid = link.pid;
+  record.min_timeout_ms = hello.min_timeout_ms;
+  link.client.copy(record.client, sizeof(record.client) - 1);
+  return record;
+}
+
+bool Bus::keep_link(const Link& link, Connection& connection) {
+  if (keep(store_name('s', link.record), link.submission_fd.get()) &&
+      keep(store_name('t', link.record), link.tracking_fd.get()) && record_connection(connection)) {
+    return true;
+  }
+  for (const char kind : {'s', 't'}) {
+    [[maybe_unused]] const auto gone = store.remove(store_name(kind, link.record));
+  }
+  return false;
+}
+
 void Bus::grant_link(Connection& connection, const layout::HelloMessage& hello, UniqueFd submission,
                      UniqueFd tracking) {
   std::uint32_t index = 0;
@@ -159,9 +199,20 @@ void Bus::grant_link(Connection& connection, const layout::HelloMessage& hello, 
   }
   Result<SegmentMap> table =
       SegmentMap::map(tracking.get(), layout::TrackingGeometry{hello.slots}.bytes(), true);
-  if (index == ledger.header().max_links || !table) {
+  const Result<UniqueFd> readable = reopen_read_only(tracking.get());
+  // Others may have been granted theirs while this one's memory was being made.
+  const auto over = over_quota(connection, hello.slots, hello.arena_bytes);
+  if (over || index == ledger.header().max_links || !table || !readable) {
     refuse(connection, RefusedCode::kQuota,
-           table ? "no free place in the ledger" : table.error().text);
+           over     ? *over
+           : !table ? table.error().text
+           : !readable
+               ? readable.error().text
+               : "the bus has " + std::to_string(index) + " links already, all it can hold");
+    std::vector<UniqueFd> unused;
+    unused.push_back(std::move(submission));
+    unused.push_back(std::move(tracking));
+    worker->release(std::move(unused));
     return;
   }
   auto link = std::make_unique<Link>(*this, index);
@@ -176,40 +227,23 @@ void Bus::grant_link(Connection& connection, const layout::HelloMessage& hello, 
   link->submission_fd = std::move(submission);
   link->tracking_fd = std::move(tracking);
   link->tracking = std::move(table.value());
-  record_connection(connection);
-  LinkRecord& record = ledger.link(index);
-  record = LinkRecord{};
-  record.queue = link->queue;
-  record.number = link->number;
-  fill_random(record.token);
-  record.connection = connection.number;
-  record.slots = link->slots;
-  record.arena_bytes = link->arena_bytes;
-  record.first_sequence =
-      std::max<std::uint64_t>(1, std::min(hello.first_sequence, layout::kSequenceMax / 2));
-  record.uid = connection.uid;
-  record.gid = connection.gid;
-  record.pid = connection.pid;
-  record.min_timeout_ms = hello.min_timeout_ms;
-  link->client.copy(record.client, sizeof(record.client) - 1);
-  const int submission_fd = link->submission_fd.get();
-  const int tracking_fd = link->tracking_fd.get();
-  [[maybe_unused]] const auto kept = store.put(store_name('s', index), {&submission_fd, 1});
-  [[maybe_unused]] const auto kept_too = store.put(store_name('t', index), {&tracking_fd, 1});
+  LinkRecord& record = book_link(*link, hello, connection.gid);
+  if (!keep_link(*link, connection)) {
+    refuse(connection, RefusedCode::kQuota,
+           "the service manager does not keep this link's memory: see the daemon's log");
+    return;
+  }
   record.state = RecordState::kUsed;  // From here on a new daemon knows the link.
   connection.link = link->number;
   link_by_record[index] = link->number;
   welcome(connection, hello.header.request);
-  const Result<UniqueFd> readable = reopen_read_only(tracking_fd);
   layout::LinkGrantedMessage granted{};
   granted.header = layout::control_header<layout::LinkGrantedMessage>(ControlType::kLinkGranted);
   granted.link = link->number;
   std::memcpy(granted.token, record.token, sizeof(granted.token));
   granted.slots = link->slots;
   granted.arena_bytes = link->arena_bytes;
-  if (readable) {
-    send(connection, granted, {submission_fd, readable.value().get()});
-  }
+  send(connection, granted, {link->submission_fd.get(), readable.value().get()});
   links.emplace(link->number, std::move(link));
 }
 
@@ -262,7 +296,11 @@ void Bus::resume_link(Connection& connection, const layout::HelloMessage& hello)
     hang_up(*before);
     drop_connection(old_number);
   }
-  record_connection(connection);
+  if (!record_connection(connection)) {
+    refuse(connection, RefusedCode::kQuota,
+           "the daemon has no place for one more client: see its log");
+    return;
+  }
   connection.link = link->number;
   link->connection = connection.number;
   link->pid = connection.pid;
@@ -282,100 +320,6 @@ void Bus::resume_link(Connection& connection, const layout::HelloMessage& hello)
   if (link->life && link->life->mapped) {
     send_add_link(
         *link);  // New pipes for both ends: the consumer answers, and then the producer is told.
-  }
-}
-
-// ---- end ----
-
-void Bus::producer_lost(Link& link) {
-  if (!link.mapped) {  // It died while connecting.
-    remove_link(link.number);
-    return;
-  }
-  link.draining = true;
-  ledger.link(link.record).state = RecordState::kDraining;
-  log.line(LogLevel::kInfo, "links", "producer gone; delivering what it committed",
-           {{"link", std::to_string(link.number)}, {"pid", std::to_string(link.pid)}});
-  link.tracker->scan_soon();
-  ring_all();
-  end_link_if_final(link);
-}
-
-void Bus::end_link_if_final(Link& link) {
-  const bool producer_there = link.connection != 0 && find_connection(link.connection) != nullptr &&
-                              !find_connection(link.connection)->said_bye;
-  if (link.draining && !producer_there && link.jobs == 0 && !link.handing_over &&
-      (link.closed || link.tracker->all_final())) {
-    remove_link(link.number);
-  }
-}
-
-void Bus::remove_link(std::uint64_t number) {
-  const auto found = links.find(number);
-  if (found == links.end()) {
-    return;
-  }
-  Link& link = *found->second;
-  fold_link(link);
-  LinkRecord& record = ledger.link(link.record);
-  record.state = RecordState::kFree;  // After the totals were folded: a crash between counts it
-                                      // twice, never less.
-  for (const char kind : {'s', 't'}) {
-    [[maybe_unused]] const auto gone = store.remove(store_name(kind, link.record));
-  }
-  std::vector<UniqueFd> descriptors;
-  const auto drop_life = [&](Life& life) {
-    [[maybe_unused]] const auto gone = store.remove(life_store_name(link.record, life.epoch));
-    descriptors.push_back(std::move(life.ack_fd));
-  };
-  if (link.life) {
-    drop_life(*link.life);
-  }
-  for (const auto& old : link.old_lives) {
-    drop_life(*old);
-  }
-  if (Connection* consumer = find_connection(queues[link.queue]->active); consumer != nullptr) {
-    layout::LinkMessage message{};
-    message.header = layout::control_header<layout::LinkMessage>(ControlType::kRemoveLink);
-    message.link = link.number;
-    send(*consumer, message);
-  }
-  if (Connection* producer = find_connection(link.connection); producer != nullptr) {
-    producer->link = 0;
-  }
-  descriptors.push_back(std::move(link.submission_fd));
-  descriptors.push_back(std::move(link.tracking_fd));
-  link_by_record[link.record] = 0;
-  Queue& queue = *queues[link.queue];
-  log.line(LogLevel::kInfo, "links", "link ended",
-           {{"link", std::to_string(number)}, {"queue", queue.name}});
-  links.erase(found);
-  worker->release(std::move(descriptors));
-  write_queue_row(queue);
-}
-
-void Bus::close_link(Link& link, layout::VerdictReason reason, const std::string& why) {
-  if (link.closed) {
-    return;
-  }
-  link.closed = true;
-  link.draining = true;
-  if (link.tracker) {
-    if (link.own) {
-      keep_pending_letters(link, reason);
-    }
-    link.tracker->close(reason);
-  }
-  log.line(
-      LogLevel::kWarning, "links", "link closed",
-      {{"link", std::to_string(link.number)}, {"pid", std::to_string(link.pid)}, {"why", why}});
-  if (Connection* producer = find_connection(link.connection); producer != nullptr) {
-    layout::TextMessage message{};
-    message.header = layout::control_header<layout::TextMessage>(ControlType::kClosed);
-    message.link = link.number;
-    message.code = static_cast<std::uint32_t>(reason);
-    message.length = static_cast<std::uint32_t>(why.copy(message.text, sizeof(message.text)));
-    send(*producer, message);
   }
 }
 

@@ -1,5 +1,5 @@
 // Consumers: who is active, who stands by, and the hand-over of every link of a queue to a new life
-// (design sections 4, 6).
+// (docs/architecture.md, consumer lives and hand-over).
 #include <algorithm>
 
 #include "daemon/bus.hpp"
@@ -19,7 +19,11 @@ void Bus::consumer_arrived(Connection& connection, bool stands_by) {
                "' has an active consumer: end it first, or let this one stand by");
     return;
   }
-  record_connection(connection);
+  if (const auto full = store_is_full(0, 1); full || !record_connection(connection)) {
+    refuse(connection, layout::RefusedCode::kQuota,
+           full.value_or("the daemon has no place for one more client: see its log"));
+    return;
+  }
   welcome(connection, 0);
   queue.standbys.push_back(connection.number);
   if (queue.active == 0) {
@@ -174,7 +178,7 @@ void Bus::hand_over(Link& link) {
   }
 }
 
-// Steps 1 to 5, in the model's order.
+// Steps 1 to 5 of docs/architecture.md, in that order.
 void Bus::finish_hand_over(Link& link, std::uint64_t epoch, UniqueFd ack_fd) {
   if (!link.tracker->letters_idle()) {
     return;  // A verdict began meanwhile: do_work() tries again when its letter is done.
@@ -206,8 +210,7 @@ void Bus::finish_hand_over(Link& link, std::uint64_t epoch, UniqueFd ack_fd) {
       start);  // [E12] the daemon's one store: before anyone maps the segment
   fresh.words().redelivery_cursor.store_release(life->redelivery_start);  // [E13] likewise
   life->ack_fd = std::move(ack_fd);
-  const int kept_fd = life->ack_fd.get();
-  [[maybe_unused]] const auto kept = store.put(life_store_name(link.record, epoch), {&kept_fd, 1});
+  keep(life_store_name(link.record, epoch), life->ack_fd.get());
   if (link.life) {
     if (link.life->mapped) {  // Its producer still takes the acks of it.
       const auto free = std::find_if(std::begin(record.old_lives), std::end(record.old_lives),
@@ -232,18 +235,22 @@ void Bus::finish_hand_over(Link& link, std::uint64_t epoch, UniqueFd ack_fd) {
 // Makes new pipes each time: both ends take what came last, and both writers ring once.
 void Bus::send_add_link(Link& link) {
   Connection* consumer = find_connection(queues[link.queue]->active);
-  if (consumer == nullptr || !link.life) {
+  if (!link.life) {
     return;
   }
   Life& life = *link.life;
+  life.add_again = false;
+  if (consumer == nullptr) {
+    return;
+  }
   Result<BellPipe> to_consumer = make_bell_pipe();
   Result<BellPipe> to_producer = make_bell_pipe();
   const Result<UniqueFd> submission = reopen_read_only(link.submission_fd.get());
   const Result<UniqueFd> tracking = reopen_read_only(link.tracking_fd.get());
-  if (!to_consumer || !to_producer || !submission || !tracking) {
-    log.state(LogLevel::kError, "consumers", "descriptors",
-              "out of descriptors: raise LimitNOFILE");
-    return;
+  life.add_again = !to_consumer || !to_producer || !submission || !tracking;
+  if (life.add_again) {
+    log.state(LogLevel::kError, "descriptors", "limit", kOutOfDescriptors);
+    return;  // work_on_link() tries again.
   }
   life.to_consumer = std::move(to_consumer.value());
   life.to_producer = std::move(to_producer.value());
@@ -294,21 +301,26 @@ void Bus::life_mapped(Link& link, std::uint64_t epoch) {
 
 void Bus::tell_life(Link& link, Life& life) {
   Connection* producer = find_connection(link.connection);
+  life.tell_again = false;
   if (producer == nullptr) {
     return;
   }
-  if (life.to_consumer.ring.get() < 0) {  // An ended life told again: its pipes ring nobody.
-    Result<BellPipe> first = make_bell_pipe();
-    Result<BellPipe> second = make_bell_pipe();
-    if (!first || !second) {
-      return;
-    }
-    life.to_consumer = std::move(first.value());
-    life.to_producer = std::move(second.value());
+  Result<BellPipe> first = BellPipe{};
+  Result<BellPipe> second = BellPipe{};
+  const bool rings_nobody = life.to_consumer.ring.get() < 0;  // an ended life told again
+  if (rings_nobody) {
+    first = make_bell_pipe();
+    second = make_bell_pipe();
   }
   const Result<UniqueFd> ack = reopen_read_only(life.ack_fd.get());
-  if (!ack) {
-    return;
+  life.tell_again = !first || !second || !ack;
+  if (life.tell_again) {
+    log.state(LogLevel::kError, "descriptors", "limit", kOutOfDescriptors);
+    return;  // work_on_link() tries again.
+  }
+  if (rings_nobody) {
+    life.to_consumer = std::move(first.value());
+    life.to_producer = std::move(second.value());
   }
   layout::LifeMessage message{};
   message.header = layout::control_header<layout::LifeMessage>(ControlType::kLife);
@@ -320,9 +332,27 @@ void Bus::tell_life(Link& link, Life& life) {
   message.arena_bytes = link.arena_bytes;
   send(*producer, message,
        {ack.value().get(), life.to_consumer.ring.get(), life.to_producer.rung.get()});
-  life.told = true;
   life.to_consumer = BellPipe{};
   life.to_producer = BellPipe{};
+}
+
+bool Bus::send_again(Link& link) {
+  bool again = false;
+  for (const auto& old : link.old_lives) {
+    if (old->tell_again) {
+      tell_life(link, *old);
+      again = again || old->tell_again;
+    }
+  }
+  if (link.life && link.life->add_again && link.life->epoch == queues[link.queue]->epoch) {
+    send_add_link(link);
+    again = again || link.life->add_again;
+  }
+  if (link.life && link.life->tell_again) {
+    tell_life(link, *link.life);
+    again = again || link.life->tell_again;
+  }
+  return again;
 }
 
 // The producer has taken every ack of that life: its figures are folded, its memory goes.

@@ -62,6 +62,7 @@ void add_to_queue(QueueFigures& queue, const LinkFigures& link, const SlotCounts
 QueueFigures queue_figures(Bus& bus, const Queue& queue, std::uint64_t now_ns) {
   QueueFigures figures;
   figures.name = queue.name;
+  figures.listed = bus.config().find_queue(queue.name) != nullptr;
   figures.epoch = queue.epoch;
   figures.standbys = queue.standbys.size();
   const Connection* consumer = bus.find_connection(queue.active);
@@ -143,6 +144,7 @@ void gather_daemon(const Bus& bus, DaemonFigures& daemon, std::uint64_t now_ns) 
   daemon.loop_busy_ns = bus.loop_busy_ns;
   daemon.loop_longest_ns = bus.loop_longest_ns;
   daemon.refused = bus.refused;
+  daemon.store_failures = bus.store_failures;
 }
 
 void gather_letters(const Bus& bus, LetterFigures& letters) {

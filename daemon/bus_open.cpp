@@ -21,12 +21,8 @@ constexpr std::size_t kWorkerJobsMax = 4096;
 constexpr std::size_t kWheelEntries = 1U << 17;
 constexpr std::uint64_t kMillisecondNs = 1'000'000;
 
-bool someone_else_may_use(const Config& config) {
-  return std::any_of(config.queues.begin(), config.queues.end(), [](const QueueConfig& queue) {
-    return !queue.producers.users.empty() || !queue.producers.groups.empty() ||
-           !queue.consumers.users.empty() || !queue.consumers.groups.empty();
-  });
-}
+// Whom the bus admits is decided at its door; when that is nobody else, the kernel says so already.
+mode_t socket_mode(const Config& config) { return config.is_shared() ? 0666 : 0600; }
 
 }  // namespace
 
@@ -61,6 +57,11 @@ Result<std::unique_ptr<Bus>> Bus::open(BusOptions options, Log& log) {
     bus->exporter = std::move(exporter.value());
     bus->watch(bus->exporter->request_fd(), event_tag(EventKind::kExporter));
   }
+  bus->store.adopt(kept);
+  std::vector<std::string> names;  // of everything that was kept, whatever becomes of it
+  for (const auto& [name, fds] : kept) {
+    names.push_back(name);
+  }
   const bool comes_back = kept.contains("ledger") && kept.contains("bus");
   Result<void> ready = comes_back ? bus->recover(kept) : bus->start_fresh();
   if (!ready && comes_back) {
@@ -69,16 +70,26 @@ Result<std::unique_ptr<Bus>> Bus::open(BusOptions options, Log& log) {
     bus->queues.clear();
     bus->links.clear();
     bus->connections.clear();
+    bus->forget_kept(names);
     ready = bus->start_fresh();
+  } else if (!comes_back) {
+    bus->forget_kept(names);
   }
   if (!ready) {
     return ready.error();
   }
+  bus->return_lost_redrives();
   bus->ledger.header().incarnation += 1;
   bus->write_kinds();
   if (const Result<void> listening = bus->listen(kept); !listening) {
     return listening.error();
   }
+  names.clear();
+  for (const auto& [name, fds] : kept) {
+    names.push_back(name);  // Nobody claimed it, so it is of nothing that is still there.
+  }
+  bus->forget_kept(names);
+  bus->warn_of_limits();
   bus->ring_all();
   return bus;
 }
@@ -123,9 +134,10 @@ Result<void> Bus::open_loop() {
 }
 
 Result<void> Bus::listen(NamedFds& kept) {
-  for (const char* name : {"listen", "ackbusd.socket", "control"}) {
+  for (const std::string name : {"listen", "ackbusd.socket", "control"}) {
     if (const auto found = kept.find(name); found != kept.end() && !found->second.empty()) {
       listener = std::move(found->second.front());
+      own_socket = name == "listen";
       kept.erase(found);
       break;
     }
@@ -144,16 +156,26 @@ Result<void> Bus::listen(NamedFds& kept) {
     listener = UniqueFd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (listener.get() < 0 ||
         ::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
-        ::chmod(path.c_str(), someone_else_may_use(config()) ? 0666 : 0600) != 0 ||
+        ::chmod(path.c_str(), socket_mode(config())) != 0 ||
         ::listen(listener.get(), SOMAXCONN) != 0) {
       return system_error("cannot listen on " + path, errno);
     }
-    const int fd = listener.get();
-    [[maybe_unused]] const auto stored = store.put("listen", {&fd, 1});
+    own_socket = true;
+    keep("listen", listener.get());
   }
+  set_socket_mode();
   ::fcntl(listener.get(), F_SETFL, O_NONBLOCK);
   watch(listener.get(), event_tag(EventKind::kListener));
   return {};
+}
+
+// A socket of the service manager's has the mode that its unit says.
+void Bus::set_socket_mode() {
+  const std::string path = config().runtime_dir + "/" + config().name + ".sock";
+  if (own_socket && ::chmod(path.c_str(), socket_mode(config())) != 0) {
+    log.line(LogLevel::kError, "daemon",
+             system_error("cannot set the mode of " + path, errno).text);
+  }
 }
 
 }  // namespace ackbus::daemon

@@ -3,8 +3,8 @@
 //
 // Data flow: a packet's text is parsed (query_text.hpp), its verb looked up, the asker's right
 // checked, the handler answers; what touches dead letters is in bus_query_letters.cpp. Reading is
-// for everybody who was admitted; what changes anything, and payloads, only for root and the
-// daemon's own user. Threads: the bus thread.
+// for everybody who was admitted; what changes anything, and payloads, only for operators: root,
+// the daemon's own user, and whom the configuration names. Threads: the bus thread.
 #include "daemon/bus_query.hpp"
 
 #include <unistd.h>
@@ -92,8 +92,12 @@ void answer_shutdown(Bus& bus, const Asker& asker, const json& /*query*/) {
 }
 
 void answer_reload(Bus& bus, const Asker& asker, const json& /*query*/) {
-  bus.reload();
-  reply(bus, asker, json::object());
+  const Result<std::vector<std::string>> reloaded = bus.reload();
+  if (!reloaded) {
+    reply_error(bus, asker, reloaded.error());
+    return;
+  }
+  reply(bus, asker, {{"waiting_for_restart", reloaded.value()}});
 }
 
 std::size_t close_links_of(Bus& bus, const Queue& queue, const std::string& why) {
@@ -125,24 +129,45 @@ std::size_t refuse_consumers_of(Bus& bus, const Queue& queue, const std::string&
   return refused;
 }
 
+// State and frames, which the queue's next life would have been given.
+void drop_segments(Bus& bus, Queue& queue) {
+  std::vector<UniqueFd> dropped;
+  for (std::size_t index = 0; index < std::size(queue.published); ++index) {
+    dropped.push_back(std::move(queue.published[index].fd));
+    dropped.push_back(std::move(queue.made[index].fd));
+    queue.published[index] = PublishedSegment{};
+    queue.made[index] = PublishedSegment{};
+    [[maybe_unused]] const auto gone = bus.store.remove(store_name("SF"[index], queue.index));
+  }
+  bus.ledger.queue(queue.index).state_bytes = 0;
+  bus.ledger.queue(queue.index).frames_bytes = 0;
+  bus.worker->release(std::move(dropped));
+}
+
 void answer_remove_queue(Bus& bus, const Asker& asker, const json& query) {
   const Result<std::optional<std::string>> name = read_text(query, "queue");
   if (!name || !name.value()) {
     reply_error(bus, asker, AnswerCode::kInvalid, "query: 'queue' must name the queue");
     return;
   }
-  const auto found =
-      std::find_if(bus.queues.begin(), bus.queues.end(), [&](const std::unique_ptr<Queue>& queue) {
-        return queue->name == *name.value() && !queue->removed;
-      });
-  if (found == bus.queues.end()) {
+  Queue* found = bus.find_queue(*name.value());
+  if (found == nullptr) {
     reply_error(bus, asker, AnswerCode::kNotFound,
                 "no queue '" + *name.value() + "': ackbus status lists the queues");
     return;
   }
-  Queue& queue = **found;
+  Queue& queue = *found;
+  if (bus.config().find_queue(queue.name) != nullptr) {
+    reply_error(bus, asker, AnswerCode::kInvalid,
+                "queue '" + queue.name +
+                    "' is in the configuration and would come back with the next client: take its "
+                    "[[queue]] out of the file, then ackbus reload, then remove it");
+    return;
+  }
   const std::string why = "queue '" + queue.name + "' was removed";
   queue.removed = true;
+  bus.ledger.queue(queue.index).state = RecordState::kDraining;
+  drop_segments(bus, queue);
   const std::size_t links = close_links_of(bus, queue, why);
   const std::size_t consumers = refuse_consumers_of(bus, queue, why);
   bus.write_queue_row(queue);
@@ -155,7 +180,7 @@ void answer_remove_queue(Bus& bus, const Asker& asker, const json& query) {
 
 struct Verb {
   std::string_view name;
-  bool changes;  // or shows a payload: root and the daemon's own user only
+  bool changes;  // or shows a payload: operators only
   QueryHandler handler;
 };
 
@@ -171,10 +196,6 @@ constexpr Verb kVerbs[] = {
     {"reload", true, answer_reload},
     {"remove_queue", true, answer_remove_queue},
 };
-
-bool may_change(const Connection& connection) {
-  return connection.uid == 0 || connection.uid == geteuid();
-}
 
 std::string_view text_of(const Packet& packet) {
   const auto* start = reinterpret_cast<const char*>(packet.bytes.data());
@@ -221,9 +242,11 @@ void Bus::answer_query(Connection& connection, const Packet& packet) {
                 "query: unknown verb: use an ackbus of the daemon's version");
     return;
   }
-  if (verb->changes && !may_change(connection)) {
+  if (verb->changes && !may_operate(connection)) {
     reply_error(*this, asker, AnswerCode::kPermission,
-                std::string(verb->name) + ": only root and the daemon's own user may");
+                std::string(verb->name) + ": user " + std::to_string(connection.uid) +
+                    " may not: list the user or a group of it under [tools] as an operator in the "
+                    "configuration");
     return;
   }
   verb->handler(*this, asker, query.value());

@@ -30,19 +30,40 @@ bool large_enough(const UniqueFd& fd, std::uint64_t bytes) {
          static_cast<std::uint64_t>(status.st_size) >= bytes;
 }
 
+// Null when its segment is gone.
+std::unique_ptr<Life> open_life(NamedFds& kept, const Link& link, const LifeRecord& from) {
+  const layout::AckGeometry geometry{link.slots};
+  auto life = std::make_unique<Life>();
+  life->ack_fd = take(kept, life_store_name(link.record, from.epoch));
+  if (!large_enough(life->ack_fd, geometry.bytes())) {
+    return nullptr;
+  }
+  life->epoch = from.epoch;
+  life->slots = link.slots;
+  life->start = from.start;
+  life->redelivery_start = from.redelivery_start;
+  Result<SegmentMap> map = SegmentMap::map(life->ack_fd.get(), geometry.bytes(), false);
+  if (!map) {
+    return nullptr;
+  }
+  life->ack = std::move(map.value());
+  life->mapped = from.mapped != 0;
+  return life;
+}
+
 }  // namespace
 
 Result<void> Bus::start_fresh() {
-  const std::uint32_t max_links = config().limits.max_links;
-  const std::uint32_t max_connections = max_links * 2 + 64;  // producers, consumers and tools
+  // Room for whatever max_links a reload may bring; about 2 MiB.
+  constexpr std::uint32_t kMaxConnections = max_connections(kMaxLinks);
   Result<UniqueFd> books =
-      allocate_segment("ackbus-ledger", Ledger::bytes_for(max_links, max_connections));
+      allocate_segment("ackbus-ledger", Ledger::bytes_for(kMaxLinks, kMaxConnections));
   Result<UniqueFd> shared = allocate_segment("ackbus-bus", layout::BusGeometry::bytes());
   if (!books || !shared) {
     return books ? shared.error() : books.error();
   }
   Result<Ledger> made =
-      Ledger::create(books.value().get(), max_links, max_connections, config().name.c_str());
+      Ledger::create(books.value().get(), kMaxLinks, kMaxConnections, config().name.c_str());
   Result<SegmentMap> map =
       SegmentMap::map(shared.value().get(), layout::BusGeometry::bytes(), true);
   if (!made || !map) {
@@ -103,13 +124,14 @@ void Bus::recover_queues(NamedFds& kept) {
   for (std::uint32_t index = 0; index < layout::kQueuesMax; ++index) {
     const QueueRecord& record = ledger.queue(index);
     if (record.state == RecordState::kFree) {
-      return;  // Queues are never forgotten, so the first free record is the end.
+      return;  // Removed queues keep their records, so the first free one is the end.
     }
     auto queue = std::make_unique<Queue>();
     queue->index = index;
     queue->name.assign(record.name, ::strnlen(record.name, sizeof(record.name)));
     queue->epoch = record.epoch;
     queue->active = record.active_connection;
+    queue->removed = record.state == RecordState::kDraining;
     UniqueFd state = take(kept, store_name('S', index));
     UniqueFd frames = take(kept, store_name('F', index));
     if (large_enough(state, record.state_bytes)) {
@@ -134,6 +156,7 @@ void Bus::recover_connections(NamedFds& kept) {
     if (connection->socket.get() < 0 || connection->pidfd.get() < 0 ||
         record.queue >= queues.size()) {
       record.state = RecordState::kFree;
+      forget_kept({store_name('c', index), store_name('p', index)});
       continue;
     }
     connection->number = record.number;
@@ -172,6 +195,7 @@ void Bus::recover_link(std::uint32_t index, NamedFds& kept) {
   if (!sound) {
     record.state =
         RecordState::kFree;  // Its producer is refused its token and ends everything Closed.
+    forget_kept({store_name('s', index), store_name('t', index)});
     return;
   }
   link->number = record.number;
@@ -190,7 +214,9 @@ void Bus::recover_link(std::uint32_t index, NamedFds& kept) {
   Link& placed = *links.emplace(link->number, std::move(link)).first->second;
   if (record.own != 0) {
     adopt_own_link(placed);
-    placed.own->recover();
+    if (placed.own) {
+      placed.own->recover();
+    }
   } else if (record.mapped != 0) {
     Result<SegmentMap> submission =
         SegmentMap::map(placed.submission_fd.get(), geometry.bytes(), false);
@@ -217,6 +243,9 @@ void Bus::recover_link(std::uint32_t index, NamedFds& kept) {
   recover_lives(placed, kept);
   if (placed.tracker) {
     placed.tracker->recover();
+    if (placed.own) {
+      placed.own->reap();  // Its outcomes say which letters stay.
+    }
     clean_letters(placed);
   }
   if (placed.connection == 0 && !placed.own) {
@@ -254,24 +283,6 @@ void Bus::clean_letters(Link& link) {
 void Bus::recover_lives(Link& link, NamedFds& kept) {
   LinkRecord& record = ledger.link(link.record);
   const layout::AckGeometry geometry{link.slots};
-  const auto open_life = [&](const LifeRecord& from) -> std::unique_ptr<Life> {
-    auto life = std::make_unique<Life>();
-    life->ack_fd = take(kept, life_store_name(link.record, from.epoch));
-    if (!large_enough(life->ack_fd, geometry.bytes())) {
-      return nullptr;
-    }
-    life->epoch = from.epoch;
-    life->slots = link.slots;
-    life->start = from.start;
-    life->redelivery_start = from.redelivery_start;
-    Result<SegmentMap> map = SegmentMap::map(life->ack_fd.get(), geometry.bytes(), false);
-    if (!map) {
-      return nullptr;
-    }
-    life->ack = std::move(map.value());
-    life->mapped = from.mapped != 0;
-    return life;
-  };
   if (!link.tracker) {
     return;
   }
@@ -282,16 +293,17 @@ void Bus::recover_lives(Link& link, NamedFds& kept) {
     if (old.epoch == 0) {
       continue;
     }
-    if (auto life = open_life(old)) {
+    if (auto life = open_life(kept, link, old)) {
       link.old_lives.push_back(std::move(life));
     } else {
+      forget_kept({life_store_name(link.record, old.epoch)});
       old.epoch = 0;
     }
   }
   std::sort(link.old_lives.begin(), link.old_lives.end(),
             [](const auto& left, const auto& right) { return left->epoch < right->epoch; });
   if (record.life.epoch != 0 && record.life.epoch == in_force) {
-    link.life = open_life(record.life);
+    link.life = open_life(kept, link, record.life);
   } else if (record.life.epoch > in_force) {
     [[maybe_unused]] const auto removed =
         store.remove(life_store_name(link.record, record.life.epoch));
@@ -310,6 +322,11 @@ void Bus::recover_lives(Link& link, NamedFds& kept) {
   }
   // Also when its consumer had not said that it mapped it: the carried supersede table is in it,
   // and what else it says is checked like everything of a peer's.
+  if (link.own) {
+    for (const auto& old : link.old_lives) {  // Acks that the daemon before this one left in them.
+      link.own->set_life(layout::AckView(old->ack.base(), geometry), old->epoch, old->start);
+    }
+  }
   if (link.life) {
     link.tracker->set_life(layout::AckView(link.life->ack.base(), geometry), link.life->epoch,
                            link.life->start);

@@ -1,9 +1,10 @@
-// Dead letters sent again, one at a time: read on the worker, sent on the bus thread over a link of
-// the daemon's own, deleted on the worker with the next read. So one payload is in memory, and a
-// crash leaves a letter too many, never one too few. One call at a time, or two would send the same
-// letter. Data flow: answer_dead_redrive() -> step() -> take_step() -> send_letter() -> step() ...
-// -> finish(), which answers. Threads: the bus thread; what submit() takes first runs on the
-// worker.
+// Dead letters sent again, one at a time: taken out of the store on the worker, marked with their
+// new id, and sent on the bus thread over a link of the daemon's own. So one payload is in memory,
+// and whoever dies, the letter is either marked, and its message says how it ends, or it is a
+// letter again. One call at a time, or two would send the same letter. Data flow:
+// answer_dead_redrive() -> step() -> send_letter() -> step() ... -> finish(), which answers; much
+// later the message ends, and Bus::end_redrive() takes the mark back or the letter away. Threads:
+// the bus thread; what submit() takes first runs on the worker.
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -26,18 +27,13 @@ struct Redrive {
   std::vector<LetterId> ids;
   std::size_t allowed = 0;  // of `ids`, by the limit on redrives a second
   std::size_t next = 0;
-  std::uint64_t deadline_ns = 0;   // until then it waits for room
-  StoredLetter letter;             // being sent
-  std::optional<LetterId> remove;  // sent; its letter goes with the next job
+  std::uint64_t deadline_ns = 0;  // until then it waits for room
+  StoredLetter letter;            // being sent
+  LetterId new_id{};              // as this
   json redriven = json::array();
   json errors = json::array();
 };
 using RedrivePointer = std::shared_ptr<Redrive>;
-
-struct RedriveStep {
-  Result<bool> removed = false;
-  std::optional<Result<StoredLetter>> read;
-};
 
 void step(Bus& bus, const RedrivePointer& redrive);
 
@@ -59,91 +55,64 @@ void finish(Bus& bus, const RedrivePointer& redrive, const Error* reason = nullp
   reply(bus, redrive->asker, answer);
 }
 
-// Sends what was read, or waits for room; without any until the deadline it stays a dead letter.
-void send_letter(Bus& bus, const RedrivePointer& redrive) {
-  const LetterId id = redrive->letter.letter.id;
-  const std::uint64_t now_ns = monotonic_ns();
-  const Result<LetterId> sent = bus.redrive(redrive->letter);
-  if (!sent && sent.error().code == ErrorCode::kBusy && now_ns < redrive->deadline_ns) {
-    bus.waiting_redrives.emplace_back([&bus, redrive] { send_letter(bus, redrive); });
-    bus.next_redrive_ns = now_ns + kBusyPauseNs;
+// What cannot be sent stays a dead letter; for one named letter that is the answer.
+void give_up(Bus& bus, const RedrivePointer& redrive, const Error& reason) {
+  if (redrive->named) {
+    finish(bus, redrive, &reason);
     return;
   }
-  redrive->letter = {};
-  if (sent) {
-    redrive->redriven.push_back({{"id", to_text(id)}, {"new_id", to_text(sent.value())}});
-    redrive->remove = id;
-    redrive->next += 1;
-  } else if (redrive->named) {
-    finish(bus, redrive, &sent.error());
-    return;
-  } else if (sent.error().code == ErrorCode::kBusy) {
+  if (reason.code == ErrorCode::kBusy) {
     redrive->allowed = redrive->next;  // The rest would find no room either.
   } else {
-    note_error(*redrive, id, sent.error().text);
+    note_error(*redrive, redrive->ids[redrive->next], reason.text);
     redrive->next += 1;
   }
   step(bus, redrive);
 }
 
-// A letter that was sent but is still there would be sent twice by the next redrive.
-void note_left(Bus& bus, Redrive& redrive, const LetterId& id, const std::string& why) {
-  bus.log.line(LogLevel::kError, "dead_letters", "a letter that was sent again is still there",
-               {{"id", to_text(id)}, {"why", why}});
-  note_error(redrive, id,
-             "sent again, but its letter could not be deleted: purge it (" + why + ")");
-}
-
-void take_step(Bus& bus, const RedrivePointer& redrive, RedriveStep result) {
-  if (!result.read) {
-    finish(bus, redrive);
-  } else if (*result.read) {
-    redrive->letter = std::move(*result.read).value();
-    send_letter(bus, redrive);
-  } else if (redrive->named) {
-    finish(bus, redrive, &result.read->error());
-  } else {
-    note_error(*redrive, redrive->ids[redrive->next], result.read->error().text);
-    redrive->next += 1;
-    step(bus, redrive);
+// Sends what was taken out, or waits for room; without any until the deadline it goes back.
+void send_letter(Bus& bus, const RedrivePointer& redrive) {
+  const std::uint64_t now_ns = monotonic_ns();
+  const Result<void> sent = bus.redrive(redrive->letter, redrive->new_id);
+  if (!sent && sent.error().code == ErrorCode::kBusy && now_ns < redrive->deadline_ns) {
+    bus.waiting_redrives.emplace_back([&bus, redrive] { send_letter(bus, redrive); });
+    bus.next_redrive_ns = now_ns + kBusyPauseNs;
+    return;
   }
+  if (!sent) {
+    bus.end_redrive({redrive->new_id, false});
+    give_up(bus, redrive, sent.error());
+    return;
+  }
+  redrive->redriven.push_back(
+      {{"id", to_text(redrive->letter.letter.id)}, {"new_id", to_text(redrive->new_id)}});
+  redrive->letter = {};
+  redrive->next += 1;
+  step(bus, redrive);
 }
 
-// Deletes the letter that was sent and reads the next one, whichever is left to do.
+// Takes out the next letter, if one is left to do.
 void step(Bus& bus, const RedrivePointer& redrive) {
-  const std::optional<LetterId> remove = std::exchange(redrive->remove, std::nullopt);
-  std::optional<LetterId> read;
-  if (redrive->next < redrive->allowed) {
-    read = redrive->ids[redrive->next];
-  }
-  if (!remove && !read) {
+  if (redrive->next >= redrive->allowed) {
     finish(bus, redrive);
     return;
   }
-  const bool queued = submit<RedriveStep>(
+  redrive->new_id = random_id();
+  const bool queued = submit<Result<StoredLetter>>(
       bus,
-      [remove, read](DeadLetters& store) {
-        RedriveStep result;
-        if (remove) {
-          result.removed = store.remove(*remove);
-        }
-        if (read) {
-          result.read = store.read(*read);
-        }
-        return result;
+      [id = redrive->ids[redrive->next], new_id = redrive->new_id](DeadLetters& store) {
+        return store.begin_redrive(id, new_id);
       },
-      [&bus, redrive, remove](RedriveStep result) {
-        if (remove && !result.removed) {
-          note_left(bus, *redrive, *remove, result.removed.error().text);
+      [&bus, redrive](Result<StoredLetter> letter) {
+        if (letter) {
+          redrive->letter = std::move(letter).value();
+          send_letter(bus, redrive);
+        } else {
+          give_up(bus, redrive, letter.error());
         }
-        take_step(bus, redrive, std::move(result));
       });
   if (!queued) {
-    if (remove) {
-      note_left(bus, *redrive, *remove, "the worker is full");
-    }
-    const Error busy{ErrorCode::kBusy, kTooManyQueries};
-    finish(bus, redrive, remove ? nullptr : &busy);
+    give_up(bus, redrive, {ErrorCode::kBusy, kTooManyQueries});
   }
 }
 

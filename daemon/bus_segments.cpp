@@ -43,7 +43,7 @@ void Bus::create_segment(Connection& connection, const layout::SegmentMessage& m
     refuse(connection, RefusedCode::kQuota,
            "a segment of " + std::to_string(message.bytes) +
                " bytes is above [limits] max_memory_bytes = " +
-               std::to_string(config().limits.max_memory_bytes),
+               std::to_string(config().limits.max_memory_bytes) + ": raise it",
            message.header.request);
     return;
   }
@@ -92,7 +92,7 @@ void Bus::publish_segment(Connection& connection, const layout::SegmentMessage& 
   const std::string name = store_name(store_letter(index), queue.index);
   [[maybe_unused]] const auto gone = store.remove(name);
   const int fd = queue.published[index].fd.get();
-  [[maybe_unused]] const auto kept = store.put(name, {&fd, 1});
+  keep(name, fd);
   QueueRecord& record = ledger.queue(queue.index);
   (index == 0 ? record.state_bytes : record.frames_bytes) = queue.published[index].bytes;
   worker->release(std::move(old));
@@ -101,6 +101,13 @@ void Bus::publish_segment(Connection& connection, const layout::SegmentMessage& 
 void Bus::open_segment(Connection& connection, const layout::SegmentMessage& message) {
   const std::size_t index = index_of(message.role);
   const std::string name(message.queue, ::strnlen(message.queue, sizeof(message.queue)));
+  if (!may_read_segments(connection, name)) {
+    refuse(connection, RefusedCode::kPermission,
+           "user " + std::to_string(connection.uid) + " may not read the segments of queue '" +
+               name + "': list the user or a group of it under its [[queue]] in the configuration",
+           message.header.request);
+    return;
+  }
   layout::SegmentMessage answer = answer_to(message);
   answer.found = 0;
   answer.bytes = 0;

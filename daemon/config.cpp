@@ -19,7 +19,7 @@
 namespace ackbus::daemon {
 namespace {
 
-constexpr std::uint32_t kMaxLinks = 4096;
+constexpr std::uint32_t kMaxConnections = max_connections(kMaxLinks);
 constexpr std::uint32_t kMaxTickMs = 1000;
 constexpr std::uint64_t kArenaUnitBytes = 4096;
 constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 62;
@@ -69,6 +69,8 @@ void read_limits(TomlErrors& errors, const toml::table& table, LimitsConfig& lim
   TomlTable reader(errors, table, "limits.");
   reader.number("max_links", limits.max_links, 1, kMaxLinks);
   reader.number("max_links_per_uid", limits.max_links_per_uid, 0, kMaxLinks);
+  reader.number("max_connections_per_uid", limits.max_connections_per_uid, 0, kMaxConnections);
+  reader.number("hello_timeout_ms", limits.hello_timeout_ms, 1, layout::kTimeoutMaxMs);
   reader.number("default_slots", limits.default_slots, layout::kSlotsMin, layout::kSlotsMax);
   reader.number("max_slots", limits.max_slots, layout::kSlotsMin, layout::kSlotsMax);
   reader.bytes("default_arena_bytes", limits.default_arena_bytes, kArenaUnitBytes,
@@ -128,6 +130,15 @@ void read_backoff(TomlErrors& errors, const toml::table& table, layout::BackoffP
     reader.fail("base_ms", "backoff.base_ms is greater than backoff.max_ms",
                 "lower it or raise max_ms");
   }
+  reader.finish();
+}
+
+void read_tools(TomlErrors& errors, const toml::table& table, Config& config) {
+  TomlTable reader(errors, table, "tools.");
+  reader.identities("users", config.tools.users, "user", find_user);
+  reader.identities("groups", config.tools.groups, "group", find_group);
+  reader.identities("operator_users", config.operators.users, "user", find_user);
+  reader.identities("operator_groups", config.operators.groups, "group", find_group);
   reader.finish();
 }
 
@@ -246,6 +257,9 @@ void read_top(TomlErrors& errors, const toml::table& table, Config& config) {
   }
   if (const toml::table* backoff = reader.table("backoff")) {
     read_backoff(errors, *backoff, config.backoff);
+  }
+  if (const toml::table* tools = reader.table("tools")) {
+    read_tools(errors, *tools, config);
   }
   const auto queues = reader.tables("queue");
   if (!queues.empty()) {

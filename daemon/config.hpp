@@ -57,9 +57,21 @@ struct QueueConfig {
   AccessList consumers;
 };
 
+/// What [limits] max_links may say; the daemon's books have room for so many from the start.
+inline constexpr std::uint32_t kMaxLinks = 4096;
+/// Consumers and tools of one user beside its links.
+inline constexpr std::uint32_t kSpareConnections = 32;
+
+/// Clients of all users that are connected at once, at most: two users' worth.
+[[nodiscard]] constexpr std::uint32_t max_connections(std::uint32_t max_links) {
+  return 2 * (max_links + kSpareConnections);
+}
+
 struct LimitsConfig {
   std::uint32_t max_links = 1024;
   std::uint32_t max_links_per_uid = 0;  // 0: as max_links. complete_config() fills in these zeros.
+  std::uint32_t max_connections_per_uid = 0;  // 0: max_links_per_uid and kSpareConnections more.
+  std::uint32_t hello_timeout_ms = 5000;      // For a client to say what it is.
   std::uint32_t default_slots = layout::kSlotsDefault;
   std::uint32_t max_slots = layout::kSlotsMax;
   std::uint64_t default_arena_bytes = layout::kArenaBytesDefault;
@@ -73,20 +85,36 @@ struct Config {
   std::string runtime_dir;                 // Empty until complete_config().
   std::string metrics = "127.0.0.1:9975";  // Or "off".
   std::uint32_t tick_ms = 1;
-  bool any_queue = true;  // A queue that is not listed is made when somebody asks for it.
+  bool any_queue = true;  // A consumer may begin a queue that is not listed.
   LogLevel log_level = LogLevel::kInfo;
   std::uint32_t log_records_per_minute = 60;
   LimitsConfig limits;
   std::string dead_letter_directory;  // Empty until complete_config().
   DeadLetterLimits dead_letter_limits;
   layout::BackoffPolicy backoff;
+  AccessList tools;                 // Who may look, besides whoever a queue or `operators` lists.
+  AccessList operators;             // Who may change things as the daemon's own user may.
   std::vector<QueueConfig> queues;  // At least one.
   std::vector<KindConfig> kinds;    // By rising id; the built-in ones are always there.
 
   [[nodiscard]] const KindConfig* find_kind(std::uint16_t id) const;
   [[nodiscard]] const KindConfig* find_kind(std::string_view kind_name) const;
   [[nodiscard]] const QueueConfig* find_queue(std::string_view queue_name) const;
+
+  /// Whether a user may connect at all, and then look (status, show, dead list): the daemon's own
+  /// user, root, and whoever is listed anywhere.
+  [[nodiscard]] bool admits(uid_t user, std::span<const gid_t> groups_of_user,
+                            uid_t daemon_user) const;
+  /// Whether somebody besides root and the daemon's own user may connect.
+  [[nodiscard]] bool is_shared() const;
 };
+
+/// The keys whose values differ and that a running daemon cannot take over, as a log names them
+/// ("metrics"). Both configurations are complete.
+[[nodiscard]] std::vector<std::string> keys_for_restart(const Config& in_force,
+                                                        const Config& fresh);
+/// Gives `fresh` the values in force of those keys.
+void keep_restart_keys(const Config& in_force, Config& fresh);
 
 /// What an empty file gives: the built-in kinds and the queue "gpu0".
 [[nodiscard]] Config default_config();

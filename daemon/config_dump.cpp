@@ -83,8 +83,7 @@ void write_top(Writer& out, const Config& config) {
                     "holds NAME.sock; absent: as for the ackbus command");
   out.text("metrics", config.metrics, "HOST:PORT of the Prometheus endpoint, or \"off\"");
   out.number("tick_ms", config.tick_ms, "how exactly deadlines are kept");
-  out.boolean("any_queue", config.any_queue,
-              "make queues that are not listed when somebody asks for them");
+  out.boolean("any_queue", config.any_queue, "a consumer may begin a queue that is not listed");
   out.text("log_level", to_text(config.log_level), "debug, info, warning or error");
   out.number("log_records_per_minute", config.log_records_per_minute,
              "for each part of the daemon");
@@ -95,6 +94,10 @@ void write_limits(Writer& out, const LimitsConfig& limits) {
   out.header("[limits]");
   out.number("max_links", limits.max_links);
   out.number("max_links_per_uid", limits.max_links_per_uid, "0: as max_links");
+  out.number("max_connections_per_uid", limits.max_connections_per_uid,
+             "0: max_links_per_uid + 32");
+  out.number("hello_timeout_ms", limits.hello_timeout_ms,
+             "a client that has not said by then what it is goes");
   out.number("default_slots", limits.default_slots,
              "outstanding messages of a link; a power of two");
   out.number("max_slots", limits.max_slots);
@@ -126,6 +129,17 @@ void write_backoff(Writer& out, const layout::BackoffPolicy& backoff) {
   out.number("base_ms", backoff.base_ms);
   out.number("max_ms", backoff.max_ms);
   out.number("jitter_percent", backoff.jitter_percent);
+}
+
+void write_tools(Writer& out, const Config& config) {
+  out.section("Who may look (status, show, dead list) besides root, the daemon's user and whoever");
+  out.comment("a queue lists; operators may also redrive, purge, reload, remove queues, read");
+  out.comment("payloads and segments, and shut the bus down. Users and groups by name or number.");
+  out.header("[tools]");
+  out.numbers("users", config.tools.users);
+  out.numbers("groups", config.tools.groups);
+  out.numbers("operator_users", config.operators.users);
+  out.numbers("operator_groups", config.operators.groups);
 }
 
 void write_queues(Writer& out, const std::vector<QueueConfig>& queues) {
@@ -172,6 +186,7 @@ std::string dump_config(const Config& config) {
   write_limits(out, config.limits);
   write_dead_letters(out, config);
   write_backoff(out, config.backoff);
+  write_tools(out, config);
   write_queues(out, config.queues);
   write_kinds(out, config.kinds);
   return out.result();

@@ -76,6 +76,8 @@ Result<std::string> choose_state_dir(const Environment& environment) {
       "$HOME: set dead_letters.directory"};
 }
 
+bool is_empty(const AccessList& list) { return list.users.empty() && list.groups.empty(); }
+
 template <typename Number>
 void fill(Number& limit, Number value) {
   limit = limit == 0 ? value : limit;
@@ -91,6 +93,46 @@ bool AccessList::allows(uid_t user, std::span<const gid_t> groups_of_user,
   return user == daemon_user || user == 0 ||
          std::find(users.begin(), users.end(), user) != users.end() ||
          std::any_of(groups_of_user.begin(), groups_of_user.end(), is_listed);
+}
+
+bool Config::admits(uid_t user, std::span<const gid_t> groups_of_user, uid_t daemon_user) const {
+  const auto allows = [&](const AccessList& list) {
+    return list.allows(user, groups_of_user, daemon_user);
+  };
+  return allows(tools) || allows(operators) ||
+         std::any_of(queues.begin(), queues.end(), [&](const QueueConfig& queue) {
+           return allows(queue.producers) || allows(queue.consumers);
+         });
+}
+
+bool Config::is_shared() const {
+  return !is_empty(tools) || !is_empty(operators) ||
+         std::any_of(queues.begin(), queues.end(), [](const QueueConfig& queue) {
+           return !is_empty(queue.producers) || !is_empty(queue.consumers);
+         });
+}
+
+std::vector<std::string> keys_for_restart(const Config& in_force, const Config& fresh) {
+  std::vector<std::string> keys;
+  const auto compare = [&](const char* key, const auto& before, const auto& after) {
+    if (before != after) {
+      keys.emplace_back(key);
+    }
+  };
+  compare("name", in_force.name, fresh.name);
+  compare("runtime_dir", in_force.runtime_dir, fresh.runtime_dir);
+  compare("metrics", in_force.metrics, fresh.metrics);
+  compare("tick_ms", in_force.tick_ms, fresh.tick_ms);
+  compare("dead_letters.directory", in_force.dead_letter_directory, fresh.dead_letter_directory);
+  return keys;
+}
+
+void keep_restart_keys(const Config& in_force, Config& fresh) {
+  fresh.name = in_force.name;
+  fresh.runtime_dir = in_force.runtime_dir;
+  fresh.metrics = in_force.metrics;
+  fresh.tick_ms = in_force.tick_ms;
+  fresh.dead_letter_directory = in_force.dead_letter_directory;
 }
 
 const KindConfig* Config::find_kind(std::uint16_t id) const {
@@ -144,6 +186,7 @@ Result<void> complete_config(Config& config, const Environment& environment) {
   }
   LimitsConfig& limits = config.limits;
   fill(limits.max_links_per_uid, limits.max_links);
+  fill(limits.max_connections_per_uid, limits.max_links_per_uid + kSpareConnections);
   fill(limits.max_memory_bytes, environment.physical_memory_bytes / 2);
   fill(limits.max_memory_per_uid_bytes, limits.max_memory_bytes);
   // Whole pages, and never beyond what the format can hold.

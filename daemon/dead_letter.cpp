@@ -102,4 +102,14 @@ DeathReason death_reason_of(layout::VerdictReason reason) {
   }
 }
 
+void continue_history(Letter& letter, const Letter& before) {
+  letter.origin_id = before.origin_id == LetterId{} ? before.id : before.origin_id;
+  letter.history = before.history;
+  letter.history.push_back({before.id, before.exhausted.realtime_ns, before.attempts,
+                            static_cast<std::uint32_t>(before.reason)});
+  letter.sender_uid = before.sender_uid;
+  letter.sender_pid = before.sender_pid;
+  letter.sent = before.sent;
+}
+
 }  // namespace ackbus::daemon

@@ -74,12 +74,12 @@ struct Letter {
   std::uint64_t sequence = 0;
   std::uint32_t attempts = 0;
   std::uint32_t deaths = 0;
-  std::uint32_t sender_uid = 0;
+  std::uint32_t sender_uid = 0;  // Of the producer, also of a redriven message.
   std::uint32_t sender_pid = 0;
   std::uint64_t supersede_key = 0;  // With the next two: what a redrive needs to send it as it was.
   std::uint64_t timeout_ns = 0;
   std::uint32_t max_retries = 0;
-  LetterTime sent{};
+  LetterTime sent{};  // By its producer: a redrive does not change it.
   LetterTime first_begun{};
   LetterTime exhausted{};
   std::vector<LetterTime> attempt_times;  // Cut to the first kLetterAttemptTimes.
@@ -93,5 +93,9 @@ struct Letter {
 
   bool operator==(const Letter&) const = default;
 };
+
+/// Makes `letter` the next one of a message that was redriven from the letter `before`: origin,
+/// history, sender and first time of sending go on; what it went through since is its own.
+void continue_history(Letter& letter, const Letter& before);
 
 }  // namespace ackbus::daemon

@@ -188,6 +188,11 @@ Error with_name(const std::string& name, const Error& error) {
   return {error.code, "dead letter " + name + " " + error.text};
 }
 
+bool is_name_of(const std::string& name, const LetterId& id) {
+  const std::optional<LetterId> new_id = redriven_as(name);
+  return name == (new_id ? redriven_file_name(id, *new_id) : letter_file_name(id));
+}
+
 /// Opens a file and checks everything but its payload.
 Result<Letter> open_letter(int directory_fd, const std::string& name, UniqueFd& fd,
                            LetterHeader& header) {
@@ -206,14 +211,27 @@ Result<Letter> open_letter(int directory_fd, const std::string& name, UniqueFd& 
   }
   Result<Letter> letter = unpack_letter(header);
   const auto body_bytes = static_cast<std::uint64_t>(state.st_size) - sizeof(LetterHeader);
-  if (letter &&
-      (body_bytes != header.stored_bytes || name != to_text(header.message_id) + kLetterSuffix)) {
+  if (letter && (body_bytes != header.stored_bytes || !is_name_of(name, header.message_id))) {
     return {ErrorCode::kCorrupt, "does not match its length or its name"};
   }
   return letter;
 }
 
 }  // namespace
+
+std::string letter_file_name(const LetterId& id) { return to_text(id) + kLetterSuffix; }
+
+std::string redriven_file_name(const LetterId& id, const LetterId& new_id) {
+  return to_text(id) + "." + to_text(new_id) + kRedrivenSuffix;
+}
+
+std::optional<LetterId> redriven_as(std::string_view name) {
+  const std::size_t id_length = to_text(LetterId{}).size();
+  return name.size() == 2 * id_length + 1 + std::strlen(kRedrivenSuffix) &&
+                 name.substr(2 * id_length + 1) == kRedrivenSuffix
+             ? parse_letter_id(name.substr(id_length + 1, id_length))
+             : std::nullopt;
+}
 
 LetterHeader pack_letter(const Letter& letter) {
   LetterHeader header{};
@@ -288,7 +306,7 @@ Result<Letter> unpack_letter(const LetterHeader& header) {
 Result<void> write_letter_file(int directory_fd, const Letter& letter,
                                std::span<const std::byte> payload, bool store_payload,
                                const std::function<bool()>& still_valid) {
-  const std::string name = to_text(letter.id) + kLetterSuffix;
+  const std::string name = letter_file_name(letter.id);
   const std::string temporary = to_text(letter.id) + kTemporarySuffix;
   const UniqueFd fd(openat(directory_fd, temporary.c_str(),
                            O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));

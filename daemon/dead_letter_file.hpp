@@ -6,8 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "daemon/dead_letter.hpp"
@@ -18,7 +20,15 @@ namespace ackbus::daemon {
 
 constexpr const char* kLetterSuffix = ".letter";
 constexpr const char* kTemporarySuffix = ".letter.tmp";
+constexpr const char* kRedrivenSuffix = ".redriven";
 constexpr const char* kBadSuffix = ".bad";
+
+/// The name of a letter's file, and its name while its message is under way again as `new_id`.
+[[nodiscard]] std::string letter_file_name(const LetterId& id);
+[[nodiscard]] std::string redriven_file_name(const LetterId& id, const LetterId& new_id);
+
+/// The new id in the second kind of name; nothing for any other text.
+[[nodiscard]] std::optional<LetterId> redriven_as(std::string_view name);
 
 /// The header of `letter`: texts and lists cut to their places, checksums and payload fields still
 /// zero.

@@ -23,14 +23,12 @@ bool ends_with(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
-std::string file_name(const LetterId& id) { return to_text(id) + kLetterSuffix; }
-
 Error directory_error(const std::string& directory, const Error& reason) {
   return {reason.code, "dead-letter directory " + directory + ": " + reason.text +
                            ": correct it or set dead_letters.directory"};
 }
 
-Error directory_error(const std::string& directory, const std::string& what, int error_number) {
+Error directory_error(const std::string& directory, const char* what, int error_number) {
   return directory_error(directory, system_error(what, error_number));
 }
 
@@ -121,7 +119,7 @@ Result<void> DeadLetters::scan() {
       } else {
         unlinkat(directory_fd_.get(), name.c_str(), 0);
       }
-    } else if (ends_with(name, kLetterSuffix)) {
+    } else if (ends_with(name, kLetterSuffix) || ends_with(name, kRedrivenSuffix)) {
       if (auto taken = take_in(name); !taken) {
         return taken;
       }
@@ -135,7 +133,14 @@ Result<void> DeadLetters::take_in(const std::string& name) {
   const Result<Letter> letter = read_letter_file(directory_fd_.get(), name, nullptr);
   if (letter) {
     const Letter& read = letter.value();
-    add_to_index(read, sizeof(LetterHeader) + (read.payload_stored ? read.payload_bytes : 0));
+    const Entry entry =
+        entry_of(read, sizeof(LetterHeader) + (read.payload_stored ? read.payload_bytes : 0));
+    if (const std::optional<LetterId> new_id = redriven_as(name)) {
+      const std::lock_guard lock(mutex_);
+      redriven_[*new_id] = {read.id, entry};
+    } else {
+      add_to_index(read.id, entry);
+    }
   } else if (letter.error().code == ErrorCode::kCorrupt) {
     ++stats_.damaged;
     move_aside(name);
@@ -143,6 +148,10 @@ Result<void> DeadLetters::take_in(const std::string& name) {
     return letter.error();
   }
   return {};
+}
+
+Error DeadLetters::error_of(const Error& reason) const {
+  return directory_error(directory_, reason);
 }
 
 /// Renames a file so that no scan meets it again, while a person still can. If even that fails it
@@ -166,6 +175,7 @@ Result<void> DeadLetters::check_room(const LetterId& id, std::uint32_t uid,
       own.bytes -= replaced->second.file_bytes;
     }
   }
+  add_redriven(id, uid, total, own);
   const std::string needs = ", this letter needs " + std::to_string(file_bytes) +
                             " bytes: run `ackbus dead purge` or raise dead_letters.";
   if (!has_room(total, file_bytes, limits_.max_letters, limits_.max_bytes)) {
@@ -182,8 +192,9 @@ Result<void> DeadLetters::check_room(const LetterId& id, std::uint32_t uid,
   return {};
 }
 
-Result<void> DeadLetters::write(const Letter& letter, std::span<const std::byte> payload,
+Result<void> DeadLetters::write(const Letter& draft, std::span<const std::byte> payload,
                                 const std::function<bool()>& still_valid) {
+  const Letter letter = with_history(draft);
   std::uint64_t payload_limit_bytes = 0;
   {
     const std::lock_guard lock(mutex_);
@@ -197,22 +208,19 @@ Result<void> DeadLetters::write(const Letter& letter, std::span<const std::byte>
   auto written =
       write_letter_file(directory_fd_.get(), letter, payload, store_payload, still_valid);
   if (!written) {
-    if (faccessat(directory_fd_.get(), file_name(letter.id).c_str(), F_OK, 0) != 0) {
+    if (faccessat(directory_fd_.get(), letter_file_name(letter.id).c_str(), F_OK, 0) != 0) {
       drop_from_index(letter.id);
     }
-    return written.error().code == ErrorCode::kCancelled
-               ? written
-               : directory_error(directory_, written.error());
+    return written.error().code == ErrorCode::kCancelled ? written : error_of(written.error());
   }
-  drop_from_index(letter.id);
-  add_to_index(letter, file_bytes);
+  add_to_index(letter.id, entry_of(letter, file_bytes));
   return {};
 }
 
 Result<bool> DeadLetters::remove(const LetterId& id) {
-  const int failed = unlinkat(directory_fd_.get(), file_name(id).c_str(), 0);
+  const int failed = unlinkat(directory_fd_.get(), letter_file_name(id).c_str(), 0);
   if (failed != 0 && errno != ENOENT) {
-    return directory_error(directory_, "letter " + to_text(id) + " cannot be deleted", errno);
+    return error_of(system_error("letter " + to_text(id) + " cannot be deleted", errno));
   }
   const bool existed = failed == 0;
   drop_from_index(id);
@@ -223,8 +231,8 @@ Result<bool> DeadLetters::mark_late_success(const LetterId& id) {
   if (!exists(id)) {
     return false;
   }
-  if (auto marked = mark_letter_file_late(directory_fd_.get(), file_name(id)); !marked) {
-    return directory_error(directory_, marked.error());
+  if (auto marked = mark_letter_file_late(directory_fd_.get(), letter_file_name(id)); !marked) {
+    return error_of(marked.error());
   }
   return true;
 }
@@ -240,7 +248,7 @@ std::vector<Letter> DeadLetters::list(const DeadLetterFilter& filter, std::size_
     if (letters.size() >= limit) {
       break;
     }
-    Result<Letter> letter = read_letter_header(directory_fd_.get(), file_name(id));
+    Result<Letter> letter = read_letter_header(directory_fd_.get(), letter_file_name(id));
     if (letter) {
       letters.push_back(std::move(letter).value());
     } else {
@@ -256,7 +264,8 @@ Result<StoredLetter> DeadLetters::read(const LetterId& id) {
     return {ErrorCode::kNotFound,
             "dead letter " + to_text(id) + ": there is none in " + directory_};
   }
-  Result<Letter> letter = read_letter_file(directory_fd_.get(), file_name(id), &stored.payload);
+  Result<Letter> letter =
+      read_letter_file(directory_fd_.get(), letter_file_name(id), &stored.payload);
   if (letter) {
     stored.letter = std::move(letter).value();
     return stored;
@@ -270,7 +279,7 @@ void DeadLetters::note_damage(const LetterId& id, const Error& error) {
   if (error.code != ErrorCode::kCorrupt) {
     return;
   }
-  move_aside(file_name(id));
+  move_aside(letter_file_name(id));
   drop_from_index(id);
   const std::lock_guard lock(mutex_);
   ++stats_.damaged;
@@ -313,17 +322,23 @@ void DeadLetters::set_limits(const DeadLetterLimits& limits) {
   limits_ = limits;
 }
 
-void DeadLetters::add_to_index(const Letter& letter, std::uint64_t file_bytes) {
+DeadLetters::Entry DeadLetters::entry_of(const Letter& letter, std::uint64_t file_bytes) {
+  return {file_bytes,        letter.exhausted.realtime_ns,
+          letter.sender_uid, letter.kind_id,
+          letter.reason,     letter.queue};
+}
+
+/// In place of one of the same id.
+void DeadLetters::add_to_index(const LetterId& id, const Entry& entry) {
+  drop_from_index(id);
   const std::lock_guard lock(mutex_);
-  index_[letter.id] = {file_bytes,        letter.exhausted.realtime_ns,
-                       letter.sender_uid, letter.kind_id,
-                       letter.reason,     letter.queue};
-  DeadLetterAmount& own = stats_.by_uid[letter.sender_uid];
+  index_[id] = entry;
+  DeadLetterAmount& own = stats_.by_uid[entry.sender_uid];
   ++stats_.total.letters;
   ++own.letters;
-  stats_.total.bytes += file_bytes;
-  own.bytes += file_bytes;
-  ++stats_.letters_by_reason[letter.reason];
+  stats_.total.bytes += entry.file_bytes;
+  own.bytes += entry.file_bytes;
+  ++stats_.letters_by_reason[entry.reason];
 }
 
 void DeadLetters::drop_from_index(const LetterId& id) {

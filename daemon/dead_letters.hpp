@@ -3,11 +3,11 @@
 //
 // Purpose: nothing that used up its retries is dropped without a record that can be looked at and
 // sent again. Data flow: the tracker decides a verdict, the worker thread writes the letter here,
-// and only then the verdict is announced; the `dead` commands list, read and purge. The index in
-// memory is rebuilt from the directory when the store is opened; what a crash left half-written is
-// found then, counted, and moved aside as *.bad. Threads: open() and every method that touches the
-// disk are for the worker thread; exists(), stats() and set_limits() are safe from any thread and
-// never wait for the disk.
+// and only then the verdict is announced; the `dead` commands list, read and purge; a redrive takes
+// a letter out until its message has ended. The index in memory is rebuilt from the directory when
+// the store is opened; what a crash left half-written is found then, counted, and moved aside as
+// *.bad. Threads: open() and every method that touches the disk are for the worker thread; those
+// marked "any thread" are safe from any thread and never wait for the disk.
 #pragma once
 
 #include <cstddef>
@@ -83,7 +83,7 @@ class DeadLetters {
   /// payload is read once, here. `still_valid` (may be empty) is asked after that; false withdraws
   /// the letter with kCancelled. A letter of the same id is replaced, so a new daemon may do again
   /// what an old one had begun. kFull names directory, bytes and remedy.
-  Result<void> write(const Letter& letter, std::span<const std::byte> payload,
+  Result<void> write(const Letter& draft, std::span<const std::byte> payload,
                      const std::function<bool()>& still_valid = {});
 
   /// Deletes one letter. False when there was none.
@@ -105,7 +105,25 @@ class DeadLetters {
   /// aside as *.bad. Stops at the first letter that cannot be deleted.
   Result<DeadLetterAmount> purge(const DeadLetterFilter& filter);
 
-  /// Any thread.
+  // ---- redrive (dead_letters_redrive.cpp) ----
+
+  /// Takes the letter out for the message `new_id`, which is to be sent next. It is no dead letter
+  /// any more (not listed, not counted, not purged), but its file stays, marked with `new_id`,
+  /// until end_redrive(); a letter written under `new_id` continues its history. kNotFound,
+  /// kCorrupt, or kInvalid when its payload was not kept.
+  Result<StoredLetter> begin_redrive(const LetterId& id, const LetterId& new_id);
+
+  /// The message `new_id` has ended: done, and its letter is deleted; or not, and it is a dead
+  /// letter again, unless one was written under `new_id` in its place. Does nothing for any other
+  /// id, so it may be done twice.
+  Result<void> end_redrive(const LetterId& new_id, bool done);
+
+  /// Any thread. Whether a letter waits for the end of the message `new_id`, and all such ids:
+  /// after open() those that the daemon before this one left.
+  [[nodiscard]] bool is_redriven(const LetterId& new_id) const;
+  [[nodiscard]] std::vector<LetterId> redriven() const;
+
+  /// Any thread. Dead letters only; the limits count those taken out too.
   [[nodiscard]] DeadLetterStats stats() const;
 
   /// Any thread. What is kept beyond new limits stays; new letters are refused until there is room.
@@ -123,16 +141,26 @@ class DeadLetters {
     std::string queue;
   };
   using Index = std::map<LetterId, Entry>;
+  struct Redriven {
+    LetterId id{};
+    Entry entry;
+  };
 
   DeadLetters(std::string directory, UniqueFd directory_fd, const DeadLetterLimits& limits);
   Result<void> scan();
   Result<std::vector<std::string>> file_names() const;
   Result<void> take_in(const std::string& name);
+  [[nodiscard]] Error error_of(const Error& reason) const;
   void move_aside(const std::string& name);
   void note_damage(const LetterId& id, const Error& error);
   void purge_moved_aside();
+  [[nodiscard]] Letter with_history(const Letter& letter) const;
+  void add_redriven(const LetterId& successor, std::uint32_t uid, DeadLetterAmount& total,
+                    DeadLetterAmount& own) const;
+  [[nodiscard]] bool is_kept(const LetterId& id) const;
   Result<void> check_room(const LetterId& id, std::uint32_t uid, std::uint64_t file_bytes) const;
-  void add_to_index(const Letter& letter, std::uint64_t file_bytes);
+  [[nodiscard]] static Entry entry_of(const Letter& letter, std::uint64_t file_bytes);
+  void add_to_index(const LetterId& id, const Entry& entry);
   void drop_from_index(const LetterId& id);
   static bool matches(const LetterId& id, const Entry& entry, const DeadLetterFilter& filter);
   [[nodiscard]] std::vector<LetterId> matching(const DeadLetterFilter& filter) const;
@@ -142,6 +170,7 @@ class DeadLetters {
   mutable std::mutex mutex_;     // Protects what follows; never held during disk work.
   DeadLetterLimits limits_;
   Index index_;
+  std::map<LetterId, Redriven> redriven_;  // By the new id; as many as messages under way.
   DeadLetterStats stats_;
 };
 

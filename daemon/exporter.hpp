@@ -70,7 +70,6 @@ class Exporter {
   void publish(std::shared_ptr<const MetricsSnapshot> snapshot) {
     source_->publish(std::move(snapshot));
   }
-  [[nodiscard]] std::uint64_t scrape_timeout_count() const { return source_->timeout_count(); }
 
  private:
   struct Server;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 
 namespace ackbus::daemon {
@@ -24,7 +25,20 @@ Error name_error(const std::string& name) {
 
 }  // namespace
 
-FdStore::FdStore() : available_(std::getenv("NOTIFY_SOCKET") != nullptr) {}
+FdStore::FdStore() : available_(std::getenv("NOTIFY_SOCKET") != nullptr) {
+  const char* capacity = std::getenv("FDSTORE");
+  if (available_ && capacity != nullptr) {
+    const std::string_view text(capacity);
+    std::from_chars(text.data(), text.data() + text.size(), capacity_);
+  }
+}
+
+void FdStore::adopt(const NamedFds& kept) {
+  for (const auto& [name, fds] : kept) {
+    counts_[name] += fds.size();
+    count_ += fds.size();
+  }
+}
 
 bool FdStore::is_valid_name(std::string_view name) {
   return !name.empty() && name.size() <= kMaxNameLength &&
@@ -34,6 +48,11 @@ bool FdStore::is_valid_name(std::string_view name) {
 Result<void> FdStore::put(const std::string& name, std::span<const int> fds) {
   if (!is_valid_name(name)) {
     return name_error(name);
+  }
+  if (available_ && capacity_ != 0 && count_ + fds.size() > capacity_) {
+    return {ErrorCode::kFull, "descriptor store: the service manager keeps " +
+                                  std::to_string(capacity_) +
+                                  " and no more: raise FileDescriptorStoreMax and $FDSTORE"};
   }
   // Without FDPOLL=0 the manager would drop a control socket whose client hung up while we were
   // gone, and we would never learn that this client has ended.
@@ -45,6 +64,8 @@ Result<void> FdStore::put(const std::string& name, std::span<const int> fds) {
     if (sent < 0) {
       return system_error("descriptor store: " + name + " cannot be kept", -sent);
     }
+    counts_[name] += part.size();
+    count_ += part.size();
     fds = fds.subspan(part.size());
   }
   return {};
@@ -53,6 +74,10 @@ Result<void> FdStore::put(const std::string& name, std::span<const int> fds) {
 Result<void> FdStore::remove(const std::string& name) {
   if (!is_valid_name(name)) {
     return name_error(name);
+  }
+  if (const auto found = counts_.find(name); found != counts_.end()) {
+    count_ -= found->second;
+    counts_.erase(found);
   }
   const std::string state = "FDSTOREREMOVE=1\nFDNAME=" + name;
   const int sent = available_ ? sd_notify(0, state.c_str()) : 0;

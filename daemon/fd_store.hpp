@@ -28,19 +28,28 @@ class FdStore {
  public:
   static constexpr std::size_t kMaxNameLength = 8;
 
-  /// Reads $NOTIFY_SOCKET.
+  /// Reads $NOTIFY_SOCKET and $FDSTORE.
   FdStore();
 
   /// False without a manager: then put(), remove() and barrier() do nothing and succeed.
   [[nodiscard]] bool available() const { return available_; }
+
+  /// How many descriptors the manager keeps at most, as $FDSTORE says (systemd 254 sets it, our
+  /// unit and `ackbus run` do); 0: it does not say.
+  [[nodiscard]] std::size_t capacity() const { return capacity_; }
+  /// How many it keeps now: what put() gave it and remove() did not take back.
+  [[nodiscard]] std::size_t count() const { return count_; }
+  /// A new daemon: what the manager passed to it is what it keeps.
+  void adopt(const NamedFds& kept);
 
   /// 1 to 8 of the characters A-Z a-z 0-9 _ . -
   [[nodiscard]] static bool is_valid_name(std::string_view name);
 
   /// Sends descriptors to be kept under `name`; the caller's stay open. A hang-up on one does not
   /// make the manager drop it. Once this returns they survive this process, provided the manager
-  /// takes them: it says nothing when its own limit (FileDescriptorStoreMax=) is reached. kInvalid
-  /// for a bad name, else the system's error.
+  /// takes them: it says nothing when its own limit (FileDescriptorStoreMax=) is reached, so this
+  /// counts. kFull when the capacity is known and would be exceeded (then nothing is sent),
+  /// kInvalid for a bad name, else the system's error.
   Result<void> put(const std::string& name, std::span<const int> fds);
 
   /// Lets the manager close everything it keeps under `name`; none is no error.
@@ -57,6 +66,9 @@ class FdStore {
 
  private:
   bool available_ = false;
+  std::size_t capacity_ = 0;
+  std::size_t count_ = 0;
+  std::map<std::string, std::size_t, std::less<>> counts_;  // by name
 };
 
 }  // namespace ackbus::daemon

@@ -39,7 +39,7 @@ struct OwnTotals {
 };
 
 struct QueueRecord {
-  RecordState state;
+  RecordState state;  // kDraining: removed
   std::uint32_t reserved;
   char name[layout::kNameBytesMax];
   std::uint64_t epoch;              // of the life in force
@@ -57,8 +57,7 @@ struct ConnectionRecord {
   char client[layout::kNameBytesMax];
 };
 
-inline constexpr std::size_t kOldLivesMax =
-    4;  // ended lives whose acks the producer has not all taken
+inline constexpr std::size_t kOldLivesMax = layout::kEndedLivesMax;
 
 struct LifeRecord {
   std::uint64_t epoch;  // 0: none

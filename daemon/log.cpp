@@ -239,7 +239,7 @@ bool Log::write(LogLevel level, std::string_view category, std::string_view mess
   }
   const Times now = options_.clock();
   Window* window = open_window(category, now.monotonic_ns);
-  if (window->written == options_.records_per_minute) {
+  if (window->written >= options_.records_per_minute) {  // Above it: it was lowered meanwhile.
     ++window->suppressed;
     return false;
   }

@@ -2,15 +2,18 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <string>
 
 #include "daemon/bus.hpp"
-#include "shm_layout/check.hpp"
+#include "machine/build.hpp"
 
 namespace {
 
 using namespace ackbus::daemon;
+
+constexpr int kExitUsage = 2;  // as the ackbus command's (docs/commands.md)
 
 struct Arguments {
   std::string config_path;
@@ -27,24 +30,25 @@ int fail(const Error& error) {
   return 1;
 }
 
+// What the command line says goes over the file, now and at every reload.
+void apply(const Arguments& arguments, Config& config) {
+  for (const auto& [said, key] :
+       {std::pair(&arguments.runtime_dir, &config.runtime_dir),
+        std::pair(&arguments.bus, &config.name), std::pair(&arguments.metrics, &config.metrics),
+        std::pair(&arguments.dead_letters, &config.dead_letter_directory)}) {
+    if (!said->empty()) {
+      *key = *said;
+    }
+  }
+}
+
 Result<Config> build_config(const Arguments& arguments) {
   Result<Config> config = arguments.config_path.empty() ? Result<Config>(default_config())
                                                         : load_config(arguments.config_path);
   if (!config) {
     return config;
   }
-  if (!arguments.runtime_dir.empty()) {
-    config.value().runtime_dir = arguments.runtime_dir;
-  }
-  if (!arguments.bus.empty()) {
-    config.value().name = arguments.bus;
-  }
-  if (!arguments.metrics.empty()) {
-    config.value().metrics = arguments.metrics;
-  }
-  if (!arguments.dead_letters.empty()) {
-    config.value().dead_letter_directory = arguments.dead_letters;
-  }
+  apply(arguments, config.value());
   if (!is_valid_bus_name(config.value().name)) {
     return Error{ErrorCode::kInvalid,
                  "--bus '" + config.value().name + "': use 1 to 31 of a-z 0-9 _ -"};
@@ -62,11 +66,18 @@ Result<Config> build_config(const Arguments& arguments) {
 }
 
 int serve(const Arguments& arguments, Config config) {
+  // A log whose reader is gone or whose file may not grow is an error of that write, not our end.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
   Log& log = daemon_log();
   log.set_level(config.log_level);
   log.set_records_per_minute(config.log_records_per_minute);
+  raise_descriptor_limit();
   Result<std::unique_ptr<Bus>> bus =
-      Bus::open({.config = std::move(config), .config_path = arguments.config_path}, log);
+      Bus::open({.config = std::move(config),
+                 .config_path = arguments.config_path,
+                 .command_line = [&arguments](Config& fresh) { apply(arguments, fresh); }},
+                log);
   if (!bus) {
     return fail(bus.error());
   }
@@ -101,11 +112,16 @@ int main(int argc, char** argv) {
   app.add_option("--dead-letters", arguments.dead_letters, "directory of the dead letters");
   app.add_flag("--check-config", arguments.check_config, "check the configuration and end");
   app.add_flag("--dump-config", arguments.dump_config, "print the effective configuration and end");
-  app.set_version_flag("--version", "ackbusd " ACKBUS_VERSION " (layout version " +
-                                        std::to_string(ackbus::layout::kLayoutVersion) +
-                                        ", fingerprint " +
-                                        std::to_string(ackbus::layout::layout_fingerprint()) + ")");
-  CLI11_PARSE(app, argc, argv);
+  app.set_version_flag("--version", ackbus::machine::version_text("ackbusd"));
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
+      return app.exit(error);  // --help or --version: printed as asked.
+    }
+    std::fprintf(stderr, "ackbusd: %s: see ackbusd --help\n", error.what());
+    return kExitUsage;
+  }
   Result<Config> config = build_config(arguments);
   if (!config) {
     return fail(config.error());

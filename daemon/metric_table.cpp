@@ -130,6 +130,7 @@ class Page {
     add(MetricRow::kUptime, seconds(daemon.uptime_ns));
     add(MetricRow::kIncarnation, static_cast<double>(daemon.incarnation));
     add(MetricRow::kRefused, static_cast<double>(daemon.refused));
+    add(MetricRow::kStoreFailures, static_cast<double>(daemon.store_failures));
   }
 
   void add_memory() {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "shm_layout/assert.hpp"
 
@@ -9,6 +10,7 @@ namespace ackbus::daemon {
 namespace {
 
 // Outcome words carry the public outcome codes (ackbus/outcome.hpp).
+constexpr std::uint8_t kNoOutcome = 0;
 constexpr std::uint8_t kOutcomeSuccess = 1;
 constexpr std::uint8_t kOutcomePartialSuccess = 2;
 constexpr std::uint8_t kOutcomeFailed = 3;
@@ -31,26 +33,56 @@ std::uint8_t outcome_of(layout::AckCode code) {
   }
 }
 
+bool is_answer(std::uint8_t outcome) {
+  return outcome != kNoOutcome && outcome != kOutcomeExhausted && outcome != kOutcomeClosed;
+}
+
 void add(layout::Cell<std::uint64_t>& counter) {
   counter.store_relaxed(counter.load_relaxed() + 1);  // relaxed because a figure orders nothing
 }
 
 }  // namespace
 
-OwnLink::OwnLink(layout::SubmissionView submission, layout::TrackingView tracking)
-    : submission_(submission), tracking_(tracking), slots_(submission.slots()) {}
+OwnLink::OwnLink(layout::SubmissionView submission, layout::TrackingView tracking,
+                 const DeadLetters& letters)
+    : submission_(submission), tracking_(tracking), letters_(letters), slots_(submission.slots()) {}
 
+// A descriptor whose place was never published was never sent: its number is given again, for a
+// number left out would hold up the ring. All others are in use until try_free() says otherwise.
 void OwnLink::recover() {
+  for (std::uint64_t i = 0; i < slots_.size(); ++i) {
+    // relaxed because the daemon before this one wrote it, and it has ended
+    next_sequence_ = std::max(next_sequence_, submission_.place(i).number.load_relaxed() + 1);
+  }
   for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) {
     layout::DescriptorCopy copy;
-    if (!layout::descriptor_read(submission_.descriptor(slot), 0, copy)) {
+    if (!layout::descriptor_read(submission_.descriptor(slot), 0, copy) ||
+        copy.number >= next_sequence_) {
       continue;
     }
-    next_sequence_ = std::max(next_sequence_, copy.number + 1);
-    // relaxed because the daemon before this one wrote it, and it has ended
-    const std::uint64_t outcome = submission_.descriptor(slot).outcome.load_relaxed();
-    slots_[slot].sequence = layout::outcome_sequence(outcome) == copy.number ? 0 : copy.number;
+    Slot& mine = slots_[slot];
+    mine.sequence = copy.number;
+    std::memcpy(mine.id.data(), copy.id, mine.id.size());
+    mine.answered = is_answer(outcome_taken(slot));
+    mine.whole = needs_whole_arena(copy.length);
   }
+}
+
+std::vector<RedriveEnd> OwnLink::take_ends() { return std::exchange(ends_, {}); }
+
+std::vector<RedriveEnd> OwnLink::take_all() {
+  std::vector<RedriveEnd> left = take_ends();
+  for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) {
+    if (slots_[slot].sequence != 0 && !slots_[slot].ended) {
+      left.push_back({slots_[slot].id, is_answer(outcome_taken(slot))});
+    }
+  }
+  return left;
+}
+
+bool OwnLink::holds(const LetterId& id) const {
+  return std::any_of(slots_.begin(), slots_.end(),
+                     [&](const Slot& slot) { return slot.sequence != 0 && slot.id == id; });
 }
 
 void OwnLink::set_life(layout::AckView ack, std::uint64_t epoch, std::uint64_t main_start) {
@@ -60,8 +92,14 @@ void OwnLink::set_life(layout::AckView ack, std::uint64_t epoch, std::uint64_t m
   main_start_ = main_start;
   next_ack_ = 1;
   for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) {
-    try_free(slot);
+    Slot& mine = slots_[slot];
+    layout::AnswerCopy answer;
+    // Only a new daemon finds any: the ack was taken by the one before it, with the outcome.
+    mine.answered =
+        mine.answered || (outcome_taken(slot) != kNoOutcome &&
+                          layout::answer_read(ack_.record(slot), mine.sequence, answer));
   }
+  reap();
 }
 
 bool OwnLink::send(const Letter& letter, const LetterId& new_id, std::span<const std::byte> payload,
@@ -69,13 +107,11 @@ bool OwnLink::send(const Letter& letter, const LetterId& new_id, std::span<const
   const auto free = std::find_if(slots_.begin(), slots_.end(),
                                  [](const Slot& slot) { return slot.sequence == 0; });
   const bool inlined = payload.size() <= layout::kInlineBytesMax;
-  // Each slot has its share of the arena; a payload above that share waits until it can have all of
-  // it.
-  const std::uint64_t share = submission_.arena_bytes() / slots_.size() / layout::kArenaAlignBytes *
-                              layout::kArenaAlignBytes;
-  const bool whole = !inlined && payload.size() > share;
+  const bool whole = needs_whole_arena(payload.size());
+  const bool arena_taken =
+      std::any_of(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.whole; });
   if (free == slots_.end() || payload.size() > submission_.arena_bytes() ||
-      (whole && in_use() > 0) || big_in_use_) {
+      (whole && in_use() > 0) || arena_taken) {
     return false;
   }
   const auto slot = static_cast<std::uint32_t>(free - slots_.begin());
@@ -83,7 +119,7 @@ bool OwnLink::send(const Letter& letter, const LetterId& new_id, std::span<const
   copy.number = next_sequence_++;
   std::memcpy(copy.id, new_id.data(), sizeof(copy.id));
   copy.length = payload.size();
-  copy.offset = inlined || whole ? 0 : slot * share;
+  copy.offset = inlined || whole ? 0 : slot * share_bytes();
   copy.sent_ns = now_ns;
   copy.key = letter.supersede_key;
   std::uint32_t flags = layout::kFlagTracked | (inlined ? layout::kFlagInline : 0U);
@@ -110,26 +146,36 @@ bool OwnLink::send(const Letter& letter, const LetterId& new_id, std::span<const
   add(submission_.counters(letter.kind_id).sent);
   layout::place_publish(place, {copy.number, copy.length, now_ns, slot, copy.kind_flags});
   submission_.words().committed.store_relaxed(copy.number);  // relaxed because it is a hint
-  slots_[slot] = Slot{copy.number, false};
-  big_in_use_ = whole;
+  slots_[slot] = Slot{copy.number, new_id, whole};
   return true;
+}
+
+// A new daemon begins anywhere in the ring: a place that says a later number was taken by the one
+// before it, and leads to the oldest that is still there.
+void OwnLink::take_acks() {
+  layout::AckPlaceCopy copy;
+  for (std::size_t looks = 0; looks < 2 * slots_.size(); ++looks) {
+    // relaxed because ack_place_read() asks it again
+    const std::uint64_t number = ack_.place(next_ack_).number.load_relaxed();
+    if (number >= next_ack_ + slots_.size()) {
+      next_ack_ = number - slots_.size() + 1;
+      continue;
+    }
+    if (!layout::ack_place_read(ack_.place(next_ack_), next_ack_, copy)) {
+      break;
+    }
+    next_ack_ += 1;
+    if (copy.slot < slots_.size() && slots_[copy.slot].sequence == copy.sequence &&
+        copy.sequence != 0) {
+      settle(copy.slot, outcome_of(layout::answer_code(copy.code_flags)));
+      slots_[copy.slot].answered = true;
+    }
+  }
 }
 
 void OwnLink::reap() {
   if (ack_) {
-    layout::AckPlaceCopy copy;
-    for (std::size_t taken = 0; taken < slots_.size(); ++taken) {
-      if (!layout::ack_place_read(ack_.place(next_ack_), next_ack_, copy)) {
-        break;
-      }
-      next_ack_ += 1;
-      if (copy.slot < slots_.size() && slots_[copy.slot].sequence == copy.sequence &&
-          copy.sequence != 0) {
-        settle(copy.slot, outcome_of(layout::answer_code(copy.code_flags)));
-        slots_[copy.slot].answered = true;
-        try_free(copy.slot);
-      }
-    }
+    take_acks();
   }
   for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) {
     const layout::PendingCopyValue entry = layout::pending_read(tracking_.entry(slot));
@@ -137,6 +183,7 @@ void OwnLink::reap() {
         entry.state == layout::PendingState::kVerdict) {
       settle(slot, layout::is_closed(entry.reason) ? kOutcomeClosed : kOutcomeExhausted);
     }
+    note_end(slot);
     try_free(slot);
   }
 }
@@ -146,24 +193,23 @@ void OwnLink::drain() {
   if (!ack_) {
     return;
   }
-  reap();
+  take_acks();
   for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) {
     layout::AnswerCopy answer;
     if (slots_[slot].sequence != 0 &&
         layout::answer_read(ack_.record(slot), slots_[slot].sequence, answer)) {
       settle(slot, outcome_of(layout::answer_code(answer.code_flags)));
       slots_[slot].answered = true;
-      try_free(slot);
     }
   }
+  reap();
 }
 
 void OwnLink::settle(std::uint32_t slot, std::uint8_t outcome) {
-  layout::Descriptor& descriptor = submission_.descriptor(slot);
-  // relaxed because this process alone writes the word
-  if (layout::outcome_sequence(descriptor.outcome.load_relaxed()) == slots_[slot].sequence) {
+  if (outcome_taken(slot) != kNoOutcome) {
     return;
   }
+  layout::Descriptor& descriptor = submission_.descriptor(slot);
   descriptor.outcome.store_release(
       layout::pack_outcome(slots_[slot].sequence, outcome));  // [E18] read by the tracker
   layout::ProducerCounters& counters = submission_.counters(layout::kind_of(
@@ -189,22 +235,56 @@ void OwnLink::settle(std::uint32_t slot, std::uint8_t outcome) {
   }
 }
 
-// The rules of every producer (design section 3), read from the entry each time: nothing here is
-// hot.
-void OwnLink::try_free(std::uint32_t slot) {
+std::uint8_t OwnLink::outcome_taken(std::uint32_t slot) const {
+  // relaxed because this process alone writes the word
+  const std::uint64_t outcome = submission_.descriptor(slot).outcome.load_relaxed();
+  const std::uint64_t sequence = slots_[slot].sequence;
+  return sequence != 0 && layout::outcome_sequence(outcome) == sequence
+             ? layout::outcome_code(outcome)
+             : kNoOutcome;
+}
+
+// An answer counts once no verdict is being given against it; Exhausted, be it a verdict or a
+// Skipped that goes before one, once the verdict stands, for then its own letter is written.
+void OwnLink::note_end(std::uint32_t slot) {
   Slot& mine = slots_[slot];
-  if (mine.sequence == 0) {
+  const std::uint8_t outcome = outcome_taken(slot);
+  if (mine.ended || outcome == kNoOutcome) {
     return;
   }
   const layout::PendingCopyValue entry = layout::pending_read(tracking_.entry(slot));
   const bool ours = entry.sequence == mine.sequence;
-  const bool deciding = ours && entry.state == layout::PendingState::kExhausting;
   const bool verdict = ours && entry.state == layout::PendingState::kVerdict;
-  const bool free = (mine.answered && !deciding) ||
-                    (verdict && epoch_ > entry.epoch && mine.sequence < main_start_);
-  if (free) {
+  const bool deciding = ours && entry.state == layout::PendingState::kExhausting;
+  mine.ended = is_answer(outcome) ? !deciding && !verdict : verdict;
+  if (mine.ended) {
+    ends_.push_back({mine.id, is_answer(outcome) || layout::is_exhausted(entry.reason)});
+  }
+}
+
+// Each slot has its share of the arena; a payload above that share waits until it can have all of
+// it.
+std::uint64_t OwnLink::share_bytes() const {
+  return submission_.arena_bytes() / slots_.size() / layout::kArenaAlignBytes *
+         layout::kArenaAlignBytes;
+}
+
+bool OwnLink::needs_whole_arena(std::uint64_t payload_bytes) const {
+  return payload_bytes > layout::kInlineBytesMax && payload_bytes > share_bytes();
+}
+
+// The rules of every producer (docs/architecture.md, when a slot is free), read from the entry each
+// time: nothing here is hot.
+void OwnLink::try_free(std::uint32_t slot) {
+  Slot& mine = slots_[slot];
+  if (mine.sequence == 0 || !mine.ended || letters_.is_redriven(mine.id)) {
+    return;
+  }
+  const layout::PendingCopyValue entry = layout::pending_read(tracking_.entry(slot));
+  const bool verdict =
+      entry.sequence == mine.sequence && entry.state == layout::PendingState::kVerdict;
+  if (mine.answered || (verdict && epoch_ > entry.epoch && mine.sequence < main_start_)) {
     mine = Slot{};
-    big_in_use_ = big_in_use_ && in_use() > 0;
   }
 }
 

@@ -7,9 +7,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#ifndef ACKBUS_VERSION
-#define ACKBUS_VERSION "0.1.0"
-#endif
+#include "machine/build.hpp"
 
 namespace ackbus::daemon {
 
@@ -75,8 +73,6 @@ AnswerCode answer_code_of(ErrorCode code) {
   }
   return AnswerCode::kSystem;
 }
-
-const char* daemon_version() { return ACKBUS_VERSION; }
 
 // ---- reading a query ----
 
@@ -204,13 +200,10 @@ json queue_json(const QueueFigures& queue) {
                {"age_ms", queue.stall->age_ns / kMillisecondNs},
                {"message", to_text(queue.stall->id)}};
   }
-  return {{"name", queue.name},
-          {"epoch", queue.epoch},
-          {"consumer", std::move(consumer)},
-          {"standbys", queue.standbys},
-          {"links", queue.links},
-          {"pending", queue.pending},
-          {"oldest_age_ms", queue.oldest_age_ns / kMillisecondNs},
+  return {{"name", queue.name},           {"listed", queue.listed},
+          {"epoch", queue.epoch},         {"consumer", std::move(consumer)},
+          {"standbys", queue.standbys},   {"links", queue.links},
+          {"pending", queue.pending},     {"oldest_age_ms", queue.oldest_age_ns / kMillisecondNs},
           {"stalled", std::move(stalled)}};
 }
 
@@ -248,7 +241,7 @@ json status_json(const BusFigures& figures) {
           {"daemon",
            {{"pid", figures.daemon.pid},
             {"uptime_seconds", seconds(figures.daemon.uptime_ns)},
-            {"version", daemon_version()},
+            {"version", machine::version_number()},
             {"backlog", figures.daemon.backlog}}},
           {"kinds", std::move(kinds)},
           {"queues", std::move(queues)},

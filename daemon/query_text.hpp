@@ -43,9 +43,6 @@ enum class AnswerCode : std::uint32_t {
 /// What a tool may do about an error of the daemon.
 [[nodiscard]] AnswerCode answer_code_of(ErrorCode code);
 
-/// This build's version, for example "0.1.0".
-[[nodiscard]] const char* daemon_version();
-
 // ---- reading a query ----
 
 /// The object of a query's text, or kInvalid.

@@ -1,5 +1,5 @@
 // Follows one link: arms deadlines, decides retries and verdicts, hands over to a new consumer
-// life. Design section 6; the order of its stores is checked by the model daemon.pml.
+// life, as docs/architecture.md says (what the daemon decides, the order of its stores).
 //
 // Writes the tracking segment, which only this process writes; reads the submission and ack
 // segments, which are hostile: every value is copied, checked, then used. Pure memory and

@@ -1,4 +1,4 @@
-// The end of a consumer's life and the start of the next (design section 6, hand-over). The old
+// The end of a consumer's life and the start of the next (docs/architecture.md, hand-over). The old
 // process has ended, so its ack segment no longer changes; the new life sees nothing before
 // move_epoch().
 #include <algorithm>

@@ -1,6 +1,6 @@
 // Verdicts: Exhausting -> letter -> everything read again -> Verdict -> place, and the ways back
-// (design section 6, order of stores). A new daemon re-enters at whatever the entry says; each step
-// may be done twice.
+// (docs/architecture.md, the order of the daemon's stores). A new daemon re-enters at whatever the
+// entry says; each step may be done twice.
 #include <algorithm>
 
 #include "daemon/tracker.hpp"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the two examples against each other on a bus of their own. Usage: example_test.sh FOLDER_OF_PROGRAMS
-# Waits for lines, never for time: the bus says "ready", the producer ends when it has its outcome.
+# Waits for what happens, never for time: the bus says "ready", the status names the consumer's queue, the producer ends
+# when it has its outcome.
 set -euo pipefail
 bin=$1
 folder=$(mktemp -d "${TMPDIR:-/tmp}/ackbus-example.XXXXXX")
@@ -32,6 +33,12 @@ done
 "$bin/example_consumer" 60 >"$folder/taken" 2>"$folder/consumer.log" &
 started+=($!)
 exec 4<"$folder/taken"
+# A queue that no configuration lists begins with its consumer: until then a producer of it is refused.
+for ((look = 0; ; look++)); do
+  if "$bin/ackbus" status --json 2>/dev/null | grep -q '"example"'; then break; fi
+  [ "$look" -lt 600 ] || { echo "the consumer did not connect" >&2; exit 1; }
+  sleep 0.1
+done
 outcome=$("$bin/example_producer" "seventeen thousand nodes" 2>"$folder/producer.log")
 read -r -t 60 -u 4 taken
 echo "producer: $outcome"

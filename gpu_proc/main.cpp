@@ -9,7 +9,7 @@
 
 #include "gpu_proc/backend_select.hpp"
 #include "gpu_proc/worker.hpp"
-#include "shm_layout/check.hpp"
+#include "machine/build.hpp"
 
 namespace {
 
@@ -55,7 +55,7 @@ int work(const Arguments& arguments) {
   ackbus::Result<ackbus::Consumer> consumer = connect(arguments);
   if (!consumer) {
     std::fprintf(stderr, "ackbus-gpu: %s\n", consumer.error().text.c_str());
-    return 1;
+    return ackbus::gpu::exit_status_of(consumer.error().code);
   }
   ackbus::gpu::Worker worker(*consumer, *choice.backend, [] { ::sd_notify(0, "WATCHDOG=1"); });
   return worker.run(g_stop, [&] {
@@ -80,10 +80,17 @@ int main(int argc, char** argv) {
                  "threads of the CPU backend; 0: one per processor");
   app.add_option("--connect-timeout", arguments.patience_s, "seconds to wait for the daemon")
       ->capture_default_str();
-  app.set_version_flag("--version", "ackbus-gpu " ACKBUS_VERSION " (layout version " +
-                                        std::to_string(ackbus::layout::kLayoutVersion) +
-                                        ", backends: cpu)");
-  CLI11_PARSE(app, argc, argv);
+  app.set_version_flag("--version",
+                       ackbus::machine::version_text("ackbus-gpu") + "\nbackends  cpu (built in)");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
+      return app.exit(error);  // --help or --version: printed as asked.
+    }
+    std::fprintf(stderr, "ackbus-gpu: %s: see ackbus-gpu --help\n", error.what());
+    return ackbus::gpu::kExitUsage;
+  }
   install_signals();
   return work(arguments);
 }

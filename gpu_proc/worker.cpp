@@ -35,6 +35,18 @@ AckStatus status_of(Reply::Status status) {
 
 }  // namespace
 
+int exit_status_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kPermission:
+    case ErrorCode::kVersion:
+    case ErrorCode::kNotFound:
+    case ErrorCode::kInvalid:
+      return kExitUnavailable;
+    default:
+      return kExitFailed;
+  }
+}
+
 int Worker::run(const volatile std::sig_atomic_t& stop, const std::function<void()>& serving) {
   bool said = false;
   while (stop == 0) {

@@ -20,10 +20,16 @@
 
 namespace ackbus::gpu {
 
-// Exit statuses of ackbus-gpu, for the service manager: 75 asks to be started again, 69 asks not
-// to.
-inline constexpr int kExitRestart = 75;
-inline constexpr int kExitUnavailable = 69;
+// Exit statuses of ackbus-gpu, for the service manager: 1 and 75 ask to be started again; 2 and 69
+// ask not to, for only a person can change what is wrong.
+inline constexpr int kExitFailed = 1;        // no daemon within the patience, or a system error
+inline constexpr int kExitUsage = 2;         // the command line
+inline constexpr int kExitUnavailable = 69;  // no such device or queue, not admitted, other layout
+inline constexpr int kExitRestart = 75;      // the device or the connection was lost
+
+// The status for a connection that was refused: kExitUnavailable where the next try would get the
+// same answer, else kExitFailed.
+[[nodiscard]] int exit_status_of(ErrorCode code);
 
 class Worker final : public SegmentProvider {
  public:

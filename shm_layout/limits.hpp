@@ -36,6 +36,26 @@ inline constexpr std::size_t kNameBytesMax =
     32;  // names of buses, queues and kinds, with the closing zero
 inline constexpr std::uint32_t kQueuesMax = 64;
 
+// File descriptors of the daemon, and those of them that the service manager keeps for the next
+// one. A link's share at most, kept: its producer's socket and pidfd, its submission and tracking
+// segments, the ack segments of the life in force and of the ended ones; open besides: four pipe
+// ends until both peers have them, and another client's socket and pidfd, for there may be as many
+// tools and consumers as links. The rest is the daemon's own, the queues' segments and the
+// standbys'.
+inline constexpr std::uint32_t kEndedLivesMax = 4;  // whose acks a producer has not all taken
+inline constexpr std::uint64_t kKeptDescriptorsPerLink = 4 + 1 + kEndedLivesMax;
+inline constexpr std::uint64_t kOpenDescriptorsPerLink = kKeptDescriptorsPerLink + 4 + 2;
+inline constexpr std::uint64_t kDescriptorsBesideLinks = 512;
+static_assert(kDescriptorsBesideLinks >= std::uint64_t{kQueuesMax} * 4 + 256);
+
+// FileDescriptorStoreMax= and LimitNOFILE= for so many links.
+inline constexpr std::uint64_t kept_descriptors(std::uint64_t links) {
+  return kDescriptorsBesideLinks + kKeptDescriptorsPerLink * links;
+}
+inline constexpr std::uint64_t open_descriptors(std::uint64_t links) {
+  return kDescriptorsBesideLinks + kOpenDescriptorsPerLink * links;
+}
+
 // Entries of the supersede high-water table: (kind, key) pairs a life remembers per link. A power
 // of two.
 inline constexpr std::uint32_t kSupersedeEntries = 256;

@@ -27,6 +27,25 @@ void add_common(CLI::App& command, CommonOptions& common) {
                      "Directory of the bus's socket BUS.sock [$ACKBUS_RUNTIME_DIR, else "
                      "$XDG_RUNTIME_DIR/ackbus, else /run/ackbus]");
   command.add_option("--bus", common.bus, "Name of the bus")->capture_default_str();
+  command
+      .add_option("--connect-timeout", common.connect_timeout_seconds,
+                  "Seconds that the daemon may take to let this command in")
+      ->check(CLI::Range(0.001, 3600.0))
+      ->capture_default_str();
+}
+
+void add_queue_name(CLI::App& command, const std::string& option, std::string& name,
+                    const std::string& description) {
+  command.add_option(option, name, description)->check(queue_name_problem)->capture_default_str();
+}
+
+// A command that only has commands of its own. Its options may stand before or behind theirs.
+CLI::App* add_group(CLI::App& app, CommandLine& line, const std::string& name,
+                    const std::string& description) {
+  CLI::App* group = app.add_subcommand(name, description);
+  add_common(*group, line.common);
+  group->require_subcommand(1);
+  return group;
 }
 
 // A command with options of its own; the function is called once the whole line was read without an
@@ -59,8 +78,7 @@ void add_run(CLI::App& app, CommandLine& line, const CommandFunctions& functions
   command->add_option("--threads", options->threads, "Threads of the CPU backend; 0: one a core")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  command->add_option("--queue", options->queue, "Queue that the GPU process serves")
-      ->capture_default_str();
+  add_queue_name(*command, "--queue", options->queue, "Queue that the GPU process serves");
   command->add_flag_callback(
       "--no-gpu", [options = options] { options->gpu = false; }, "Start the daemon alone");
 }
@@ -89,7 +107,7 @@ void add_send(CLI::App& app, CommandLine& line, const CommandFunctions& function
   const auto [command, options] = add_command<SendCommandOptions>(
       app, line, "send", "Send one message and wait for its outcome", functions.send);
   command->add_option("--kind", options->kind, "Kind by name or number")->required();
-  command->add_option("--queue", options->queue, "Queue")->capture_default_str();
+  add_queue_name(*command, "--queue", options->queue, "Queue");
   command->add_option("--file", options->file, "File with the payload; else standard input");
   command
       ->add_option("--timeout", options->timeout_ms,
@@ -138,7 +156,7 @@ void add_layout(CLI::App& app, CommandLine& line, const CommandFunctions& functi
       ->add_option("--nudge", options->nudge,
                    "Move a few nodes after each so many messages; 0: never")
       ->capture_default_str();
-  command->add_option("--queue", options->queue, "Queue of the GPU process")->capture_default_str();
+  add_queue_name(*command, "--queue", options->queue, "Queue of the GPU process");
 }
 
 void add_doctor(CLI::App& app, CommandLine& line, const CommandFunctions& functions) {
@@ -165,8 +183,7 @@ void add_doctor(CLI::App& app, CommandLine& line, const CommandFunctions& functi
 
 void add_bench(CLI::App& app, CommandLine& line, const CommandFunctions& functions) {
   CLI::App* bench =
-      app.add_subcommand("bench", "Measure a private bus against this machine's floor");
-  bench->require_subcommand(1);
+      add_group(app, line, "bench", "Measure a private bus against this machine's floor");
   const auto add_bytes = [](CLI::App* command, std::uint64_t& bytes) {
     command->add_option("--bytes", bytes, "Payload; k, m, g count by 1024")
         ->transform(CLI::AsSizeValue(false))
@@ -200,10 +217,10 @@ void add_bench(CLI::App& app, CommandLine& line, const CommandFunctions& functio
 }
 
 void add_dead(CLI::App& app, CommandLine& line, const CommandFunctions& functions) {
-  CLI::App* dead = app.add_subcommand("dead", "Letters of messages that were given up");
+  CLI::App* dead = add_group(app, line, "dead", "Letters of messages that were given up");
   {
-    const auto [command, options] = add_command<DeadOptions>(
-        *dead, line, "list", "All letters, newest last", functions.dead_list);
+    const auto [command, options] =
+        add_command<DeadOptions>(*dead, line, "list", "Letters, newest first", functions.dead_list);
     command->add_option("--limit", options->limit, "Show at most so many")->capture_default_str();
     command->add_flag("--json", options->json, "The daemon's answer as JSON");
   }
@@ -230,6 +247,21 @@ void add_dead(CLI::App& app, CommandLine& line, const CommandFunctions& function
   }
 }
 
+void add_queue(CLI::App& app, CommandLine& line, const CommandFunctions& functions) {
+  CLI::App* queue = add_group(app, line, "queue", "Queues that the configuration does not list");
+  const auto [command, options] = add_command<QueueOptions>(
+      *queue, line, "remove", "End a queue: its messages end Closed", functions.queue_remove);
+  add_queue_name(*command, "NAME", options->name, "Queue");
+  command->get_option("NAME")->required();
+  command->add_flag("--json", options->json, "The daemon's answer as JSON");
+}
+
+void add_reload(CLI::App& app, CommandLine& line, const CommandFunctions& functions) {
+  const auto [command, options] = add_command<ReloadOptions>(
+      app, line, "reload", "Make the daemon read its configuration again", functions.reload);
+  command->add_flag("--json", options->json, "The daemon's answer as JSON");
+}
+
 void add_everything(CLI::App& app, CommandLine& line, const CommandFunctions& functions) {
   app.set_version_flag("--version", [] {
     std::string text = version_text();
@@ -245,6 +277,8 @@ void add_everything(CLI::App& app, CommandLine& line, const CommandFunctions& fu
   add_doctor(app, line, functions);
   add_bench(app, line, functions);
   add_dead(app, line, functions);
+  add_queue(app, line, functions);
+  add_reload(app, line, functions);
 }
 
 }  // namespace

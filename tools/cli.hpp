@@ -11,6 +11,7 @@
 #include "tools/command_dead.hpp"
 #include "tools/command_doctor.hpp"
 #include "tools/command_layout.hpp"
+#include "tools/command_queue.hpp"
 #include "tools/command_run.hpp"
 #include "tools/command_send.hpp"
 #include "tools/command_show.hpp"
@@ -35,6 +36,8 @@ struct CommandFunctions {
   CommandFunction<DeadOptions> dead_show = run_dead_show;
   CommandFunction<DeadOptions> dead_redrive = run_dead_redrive;
   CommandFunction<DeadOptions> dead_purge = run_dead_purge;
+  CommandFunction<QueueOptions> queue_remove = run_queue_remove;
+  CommandFunction<ReloadOptions> reload = run_reload;
 };
 
 // `arguments` without the program's name. A wrong one is named on standard error and gives kUsage;

@@ -2,7 +2,10 @@
 
 #include <utility>
 
+#include "machine/available_memory.hpp"
+#include "machine/build.hpp"
 #include "shm_layout/ack.hpp"
+#include "shm_layout/limits.hpp"
 #include "shm_layout/submission.hpp"
 #include "shm_layout/tracking.hpp"
 #include "tools/status_model.hpp"
@@ -69,12 +72,12 @@ std::vector<Finding> examine_daemon(const CommonOptions& common) {
   }
   // Its layout is this program's own, else it would have refused the connection by name.
   const DaemonStatus& daemon = status->daemon;
-  const bool same = daemon.version == version_number();
+  const bool same = daemon.version == machine::version_number();
   Finding finding{same ? Health::kGood : Health::kRemark, "daemon",
                   "ackbusd " + daemon.version + ", pid " + std::to_string(daemon.pid) + ", up " +
                       format_duration(daemon.uptime_seconds) + ", same layout",
                   same ? ""
-                       : std::string("this is ackbus ") + version_number() +
+                       : std::string("this is ackbus ") + machine::version_number() +
                              ": restart the daemon to upgrade it"};
   return {std::move(finding), examine_letters(status.value())};
 }
@@ -97,11 +100,17 @@ std::string cost_text(const DoctorOptions& options) {
   text += "  submission " + format_bytes(cost.submission_bytes) + " (the arena included), ack " +
           format_bytes(cost.ack_bytes) + " (ack texts included), tracking " +
           format_bytes(cost.tracking_bytes) + "\n";
-  text += "  " + format_count(kSlotBytes) + " bytes a slot besides payloads, and " +
+  text += "  " + format_count(kSlotBytes) + " bytes a slot (" +
+          format_count(2 * layout::kInlineBytesMax) +
+          " of them its two copies of a small payload), and " +
           format_count(layout::kAckTextBytesMax) +
           " for its ack text; during a hand-over one ack segment more\n";
   text += format_count(options.links) + " such link(s) take " +
           format_bytes(cost.total() * options.links) + "\n";
+  text += "a service for them needs LimitNOFILE=" +
+          std::to_string(layout::open_descriptors(options.links)) +
+          " and FileDescriptorStoreMax=" + std::to_string(layout::kept_descriptors(options.links)) +
+          "\n";
   return text;
 }
 
@@ -109,7 +118,7 @@ ExitCode run_doctor(const CommonOptions& common, const DoctorOptions& options) {
   std::vector<Finding> findings{examine_kernel(),
                                 examine_seals(),
                                 examine_descriptor_limit(options.links),
-                                examine_memory(options, available_memory_bytes()),
+                                examine_memory(options, machine::available_memory_bytes()),
                                 examine_programs(),
                                 examine_devices(),
                                 examine_runtime_dir(common)};

@@ -42,9 +42,6 @@ struct Finding {
 // Whether the daemon answers, and what its status says about its dead-letter directory.
 [[nodiscard]] std::vector<Finding> examine_daemon(const CommonOptions& common);
 
-// MemAvailable of the machine in bytes, or less where a control group allows less; 0 when unknown.
-[[nodiscard]] std::uint64_t available_memory_bytes();
-
 // What one link of this geometry takes, by segment.
 struct LinkCost {
   std::uint64_t submission_bytes = 0;

@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -22,7 +23,6 @@
 namespace ackbus::tools {
 namespace {
 
-constexpr std::size_t kDaemonDescriptorsMax = 8192;
 constexpr std::uint64_t kWatchdogUs = 20'000'000;
 constexpr std::chrono::milliseconds kShutdownTimeout{3000};
 
@@ -94,6 +94,15 @@ void raise_descriptor_limit() {
   }
 }
 
+// What this process can keep for the daemon: the start of the next one needs each number twice.
+std::size_t descriptors_for_daemon() {
+  constexpr std::uint64_t kOwn = 64;
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  const std::uint64_t room = limit.rlim_cur > kOwn ? (limit.rlim_cur - kOwn) / 2 : 1;
+  return static_cast<std::size_t>(std::min<std::uint64_t>(room, kStoredMax));
+}
+
 // Asks the daemon to end the bus for good, so that producers are told Closed; a daemon that does
 // not answer gets SIGTERM. It waits for the answer on a thread of its own, because the daemon may
 // have to be heard by the supervisor before it can answer.
@@ -162,7 +171,7 @@ Result<Children> make_children(const CommonOptions& common, const RunOptions& op
   if (!daemon) {
     return daemon.error();
   }
-  daemon->max_descriptors = kDaemonDescriptorsMax;
+  daemon->max_descriptors = descriptors_for_daemon();
   daemon->arguments = daemon_arguments(daemon->arguments.front(), common, options);
   daemon->ask_to_stop = [shutdown](pid_t pid) { shutdown->begin(pid); };
   Result<std::unique_ptr<SupervisedChild>> child = make_child(std::move(daemon).value());

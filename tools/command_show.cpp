@@ -51,7 +51,9 @@ ExitCode run_show(const CommonOptions& common, const ShowOptions& options) {
   if (!field_flag(answer.value(), "found", false)) {
     return report_error(
         ExitCode::kNotFound,
-        "message " + text + " is not known: its slot was reused and it left no dead letter");
+        "message " + text +
+            " is not known: no slot holds it (any more) and no dead letter has its id; was it sent "
+            "on this bus?");
   }
   return print_text(options.json ? json_text(answer.value()) : show_text(text, answer.value()));
 }

@@ -6,6 +6,8 @@
 #include <chrono>
 #include <csignal>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "tools/status_model.hpp"
 #include "tools/status_view.hpp"
@@ -51,8 +53,13 @@ std::string render(const Look& look, const StatusOptions& options, const StatusI
 }
 
 ExitCode check(const Look& look) {
-  if (const std::optional<std::string> problem = find_problem(look.status, look.answered_in_ms)) {
-    return report_error(ExitCode::kDegraded, *problem);
+  const std::vector<std::string> problems = find_problems(look.status, look.answered_in_ms);
+  ExitCode found = ExitCode::kDone;
+  for (const std::string& problem : problems) {
+    found = report_error(ExitCode::kDegraded, problem);
+  }
+  if (found != ExitCode::kDone) {
+    return found;
   }
   return print_text("ok: bus " + look.status.bus + " serves " +
                     std::to_string(look.status.queues.size()) + " queue(s), " +

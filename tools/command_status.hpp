@@ -15,7 +15,7 @@ struct StatusOptions {
   bool check = false;
 };
 
-// kDone; with --check kDegraded and a one-line reason; else the error's code. --watch goes on
+// kDone; with --check kDegraded and a line for each reason; else the error's code. --watch goes on
 // through a daemon's restart until it is interrupted.
 [[nodiscard]] ExitCode run_status(const CommonOptions& common, const StatusOptions& options);
 

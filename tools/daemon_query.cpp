@@ -19,6 +19,8 @@ ConnectOptions connect_options(const CommonOptions& common) {
   options.bus = common.bus;
   options.runtime_dir = common.runtime_dir;
   options.client = "ackbus";
+  options.connect_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::duration<double>(common.connect_timeout_seconds));
   return options;
 }
 

@@ -22,6 +22,7 @@ namespace ackbus::tools {
 struct CommonOptions {
   std::string runtime_dir;  // empty: found as find_runtime_dir() says
   std::string bus = "default";
+  double connect_timeout_seconds = 5.0;
 };
 
 [[nodiscard]] ConnectOptions connect_options(const CommonOptions& common);

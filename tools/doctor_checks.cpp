@@ -11,20 +11,15 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <string>
 #include <system_error>
 
+#include "shm_layout/limits.hpp"
 #include "tools/command_doctor.hpp"
 #include "tools/version.hpp"
 
 namespace ackbus::tools {
 namespace {
-
-// The control socket, a pidfd, three segments, two pipes of two ends each.
-constexpr std::uint64_t kDescriptorsPerLink = 9;
-constexpr std::uint64_t kDescriptorsBase = 64;
 
 class Descriptor {
  public:
@@ -78,50 +73,7 @@ std::string try_seals() {
   return failed;
 }
 
-std::uint64_t read_number(const std::string& path) {
-  std::ifstream file(path);
-  std::uint64_t number = 0;
-  return file >> number ? number : 0;  // "max" is no number: no limit
-}
-
-// The smallest limit less use over this process's control groups (version 2), from its own up.
-std::uint64_t control_group_available() {
-  std::ifstream file("/proc/self/cgroup");
-  std::string line;
-  std::uint64_t least = UINT64_MAX;
-  while (std::getline(file, line)) {
-    if (line.rfind("0::", 0) != 0) {
-      continue;
-    }
-    std::filesystem::path group = line.substr(3);
-    for (int depth = 0; depth < 64 && group.has_relative_path(); ++depth) {
-      const std::string folder = "/sys/fs/cgroup" + group.string();
-      const std::uint64_t limit = read_number(folder + "/memory.max");
-      const std::uint64_t used = read_number(folder + "/memory.current");
-      if (limit != 0) {
-        least = std::min(least, limit > used ? limit - used : 0);
-      }
-      group = group.parent_path();
-    }
-  }
-  return least;
-}
-
 }  // namespace
-
-std::uint64_t available_memory_bytes() {
-  std::ifstream file("/proc/meminfo");
-  std::string name;
-  std::uint64_t kibibytes = 0;
-  std::string line;
-  while (std::getline(file, line)) {
-    std::istringstream words(line);
-    if (words >> name >> kibibytes && name == "MemAvailable:") {
-      return std::min(kibibytes * 1024, control_group_available());
-    }
-  }
-  return 0;
-}
 
 Finding examine_kernel() {
   utsname facts{};
@@ -147,7 +99,7 @@ Finding examine_seals() {
 Finding examine_descriptor_limit(std::uint32_t links) {
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
-  const std::uint64_t need = kDescriptorsBase + kDescriptorsPerLink * links;
+  const std::uint64_t need = layout::open_descriptors(links);
   const std::string detail = std::to_string(limit.rlim_cur) + " (at most " +
                              std::to_string(limit.rlim_max) + "), " + std::to_string(need) +
                              " for " + std::to_string(links) + " link(s)";
@@ -161,7 +113,7 @@ Finding examine_memory(const DoctorOptions& options, std::uint64_t available_byt
   const std::uint64_t need = link_cost(options.slots, options.arena_bytes).total() * options.links;
   const std::string detail = format_bytes(available_bytes) + " available, " + format_bytes(need) +
                              " for this configuration";
-  if (available_bytes == 0) {
+  if (available_bytes == UINT64_MAX) {
     return {Health::kRemark, "memory", "/proc/meminfo does not say what is available", ""};
   }
   if (need > available_bytes) {

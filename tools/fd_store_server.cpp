@@ -72,9 +72,9 @@ bool is_same_description(int left, int right) {
 
 /// What earlier managers left in the environment and the child must not see.
 bool is_managers_variable(const std::string& assignment) {
-  constexpr std::array<const char*, 6> kNames = {
-      "LISTEN_PID=",    "LISTEN_FDS=",    "LISTEN_FDNAMES=",
-      "NOTIFY_SOCKET=", "WATCHDOG_USEC=", "WATCHDOG_PID="};
+  constexpr std::array<const char*, 7> kNames = {
+      "LISTEN_PID=",    "LISTEN_FDS=",   "LISTEN_FDNAMES=", "NOTIFY_SOCKET=",
+      "WATCHDOG_USEC=", "WATCHDOG_PID=", "FDSTORE="};
   return std::any_of(kNames.begin(), kNames.end(),
                      [&](const char* name) { return assignment.rfind(name, 0) == 0; });
 }
@@ -302,6 +302,7 @@ ChildLaunch FdStoreServer::prepare_launch(const std::vector<std::string>& enviro
   std::copy_if(environment.begin(), environment.end(), std::back_inserter(strings),
                [](const std::string& assignment) { return !is_managers_variable(assignment); });
   strings.push_back("NOTIFY_SOCKET=" + options_.socket_path);
+  strings.push_back("FDSTORE=" + std::to_string(options_.max_descriptors));
   if (options_.watchdog_us > 0) {
     strings.push_back("WATCHDOG_USEC=" + std::to_string(options_.watchdog_us));
   }

@@ -21,11 +21,13 @@
 
 namespace ackbus::tools {
 
+// More names of 8 characters would not fit one environment string.
+inline constexpr std::size_t kStoredMax = 12'000;
+
 struct FdStoreServerOptions {
   std::string socket_path;  // Where to bind; a stale socket there is replaced. At most 107 bytes.
-  std::size_t max_descriptors =
-      8192;  // Kept at most, 1 to 12000 (their names must fit one environment string).
-  std::uint64_t watchdog_us = 0;  // Told to the child as $WATCHDOG_USEC; 0 = none.
+  std::size_t max_descriptors = 8192;  // Kept at most, 1 to kStoredMax; told to the child.
+  std::uint64_t watchdog_us = 0;       // Told to the child as $WATCHDOG_USEC; 0 = none.
 };
 
 /// What the present child said of itself.

@@ -32,9 +32,6 @@ class GzipLines {
 
   [[nodiscard]] const FileError& error() const { return error_; }
 
-  // The number of the line last read, from 1.
-  [[nodiscard]] std::uint64_t line_number() const { return line_number_; }
-
   // An error at the line last read: "FILE:LINE: text".
   [[nodiscard]] FileError error_here(FileErrorCode code, std::string_view text) const;
 

@@ -64,7 +64,6 @@ class LayoutSession {
   [[nodiscard]] const Outcome& first(Kind kind) const { return figures_.at(kind).first; }
   [[nodiscard]] const Outcome& last(Kind kind) const { return figures_.at(kind).last; }
   [[nodiscard]] std::uint64_t done(Kind kind) const;
-  [[nodiscard]] std::uint64_t in_flight() const { return in_flight_; }
   [[nodiscard]] std::uint32_t window() const { return window_; }
 
   // Seconds from the first commit of a kind to the last outcome of any.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "tools/daemon_query.hpp"
 #include "tools/text_table.hpp"
@@ -46,6 +47,7 @@ KindStatus parse_kind(const nlohmann::json& entry) {
 QueueStatus parse_queue(const nlohmann::json& entry) {
   QueueStatus queue;
   queue.name = field_text(entry, "name");
+  queue.listed = field_flag(entry, "listed", true);
   queue.epoch = field_count(entry, "epoch");
   const nlohmann::json& consumer = field(entry, "consumer");
   if (consumer.is_object()) {
@@ -105,7 +107,16 @@ KindTotals totals_of(const KindStatus& kind) {
   return totals;
 }
 
+// A queue that nobody listed is there while somebody uses it; that its last consumer went, too, is
+// its ordinary end.
+bool is_over(const QueueStatus& queue) {
+  return !queue.listed && !queue.consumer && queue.links == 0;
+}
+
 std::optional<std::string> find_queue_problem(const QueueStatus& queue) {
+  if (is_over(queue)) {
+    return std::nullopt;
+  }
   if (!queue.consumer) {
     return "queue " + queue.name + " has no consumer (" + format_count(queue.pending) +
            " pending): start one, for example ackbus-gpu --queue " + queue.name;
@@ -181,25 +192,28 @@ std::uint64_t latency_bound_ns(const KindStatus& kind, double percent) {
   return UINT64_MAX;
 }
 
-std::optional<std::string> find_problem(const BusStatus& status, std::uint64_t answered_in_ms) {
+std::vector<std::string> find_problems(const BusStatus& status, std::uint64_t answered_in_ms) {
+  std::vector<std::string> problems;
   if (status.queues.empty()) {
-    return "bus " + status.bus + " has no queue with a consumer: start one, for example ackbus-gpu";
+    problems.push_back("bus " + status.bus +
+                       " has no queue with a consumer: start one, for example ackbus-gpu");
   }
   for (const QueueStatus& queue : status.queues) {
     if (std::optional<std::string> problem = find_queue_problem(queue)) {
-      return problem;
+      problems.push_back(std::move(*problem));
     }
   }
   if (!status.dead_letters.writable) {
-    return "the dead-letter store cannot be written: verdicts wait, see its directory's "
-           "permissions "
-           "and free space";
+    problems.emplace_back(
+        "the dead-letter store cannot be written: verdicts wait, see its directory's permissions "
+        "and free space");
   }
   if (answered_in_ms > kDaemonLateMs) {
-    return "the daemon (pid " + std::to_string(status.daemon.pid) + ") took " +
-           std::to_string(answered_in_ms) + " ms to answer: look at its log and the machine's load";
+    problems.push_back("the daemon (pid " + std::to_string(status.daemon.pid) + ") took " +
+                       std::to_string(answered_in_ms) +
+                       " ms to answer: look at its log and the machine's load");
   }
-  return std::nullopt;
+  return problems;
 }
 
 }  // namespace ackbus::tools

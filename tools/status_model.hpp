@@ -61,6 +61,7 @@ struct StallStatus {
 
 struct QueueStatus {
   std::string name;
+  bool listed = true;  // in the configuration
   std::uint64_t epoch = 0;
   std::optional<ConsumerStatus> consumer;
   std::uint64_t standbys = 0;
@@ -126,10 +127,10 @@ struct BusStatus {
 // How long the daemon may take to answer before the check calls it late.
 inline constexpr std::uint64_t kDaemonLateMs = 1000;
 
-// The first thing that needs attention, as one line that names it and the remedy; nothing when all
-// is well: a queue without a consumer, a stalled consumer, a dead-letter store that cannot be
-// written, a daemon that took longer than kDaemonLateMs to answer.
-[[nodiscard]] std::optional<std::string> find_problem(const BusStatus& status,
-                                                      std::uint64_t answered_in_ms);
+// Everything that needs attention, each as one line that names it and the remedy; empty when all is
+// well: a queue without a consumer (unless nobody listed or uses it), a stalled consumer, a
+// dead-letter store that cannot be written, a daemon that took longer than kDaemonLateMs to answer.
+[[nodiscard]] std::vector<std::string> find_problems(const BusStatus& status,
+                                                     std::uint64_t answered_in_ms);
 
 }  // namespace ackbus::tools

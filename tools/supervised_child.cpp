@@ -144,6 +144,14 @@ bool SupervisedChild::take_notifications(std::uint64_t now_ns) {
   return true;
 }
 
+std::string SupervisedChild::take_refusals() {
+  const std::uint64_t count = store_->refused_count() - refused_count_;
+  refused_count_ += count;
+  return count == 0 ? std::string()
+                    : name() + ": " + std::to_string(count) +
+                          " notification(s) not taken, the last one: " + store_->last_refusal();
+}
+
 std::optional<ChildEnd> SupervisedChild::take_end() {
   if (pid_ == 0) {
     return std::nullopt;

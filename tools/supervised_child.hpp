@@ -67,6 +67,8 @@ class SupervisedChild {
 
   // Takes what it said. Returns true when this made it ready.
   bool take_notifications(std::uint64_t now_ns);
+  // What of it was refused since this was asked last, as one line; empty when nothing was.
+  [[nodiscard]] std::string take_refusals();
   // How it ended, once, when it has; reaps it.
   [[nodiscard]] std::optional<ChildEnd> take_end();
 
@@ -102,6 +104,7 @@ class SupervisedChild {
   bool was_ready_once_ = false;
   std::uint64_t started_ns_ = 0;
   std::uint64_t watchdog_count_ = 0;
+  std::uint64_t refused_count_ = 0;
   std::uint64_t alive_ns_ = 0;  // when it last said that it is alive
 };
 

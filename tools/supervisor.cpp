@@ -72,6 +72,9 @@ ExitCode Supervisor::run() {
                      std::to_string(place.child->pid()));
       }
       take_end(place, now_ns);
+      if (const std::string refusals = place.child->take_refusals(); !refusals.empty()) {
+        options_.log(refusals);
+      }
     }
     announce_when_all_serve();
     kill_what_hangs(now_ns);

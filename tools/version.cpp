@@ -2,36 +2,17 @@
 
 #include <unistd.h>
 
-#include <array>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <string_view>
 #include <system_error>
 #include <vector>
 
-#include "shm_layout/check.hpp"
+#include "machine/build.hpp"
 #include "tools/text_table.hpp"
-
-#ifndef ACKBUS_VERSION
-#define ACKBUS_VERSION "0.1.0"
-#endif
-#ifndef ACKBUS_BUILD_TYPE
-#ifdef __OPTIMIZE__
-#define ACKBUS_BUILD_TYPE "optimized"
-#else
-#define ACKBUS_BUILD_TYPE "unoptimized"
-#endif
-#endif
 
 namespace ackbus::tools {
 namespace {
-
-#if defined(__clang__)
-constexpr const char* kCompiler = "clang " __clang_version__;
-#else
-constexpr const char* kCompiler = "g++ " __VERSION__;
-#endif
 
 constexpr const char* kCudaPlugin = "libackbus_cuda.so";
 
@@ -53,8 +34,6 @@ std::vector<std::string> search_path() {
 }
 
 }  // namespace
-
-const char* version_number() { return ACKBUS_VERSION; }
 
 std::string own_folder() {
   std::error_code error;
@@ -89,21 +68,13 @@ std::string find_cuda_plugin() {
 }
 
 std::string build_text() {
-  return std::string("ackbus ") + version_number() + ", " + kCompiler + ", " + ACKBUS_BUILD_TYPE;
+  return std::string("ackbus ") + machine::version_number() + ", " + machine::compiler_text();
 }
 
 std::string version_text() {
-  std::array<char, 17> fingerprint{};
-  std::snprintf(fingerprint.data(), fingerprint.size(), "%016llx",
-                static_cast<unsigned long long>(layout::layout_fingerprint()));
   const std::string plugin = find_cuda_plugin();
-  std::string text = std::string("ackbus ") + version_number() + "\n";
-  text += std::string("build     ") + kCompiler + ", " + ACKBUS_BUILD_TYPE + "\n";
-  text += "layout    version " + std::to_string(layout::kLayoutVersion) + ", fingerprint " +
-          fingerprint.data() + "\n";
-  text += "backends  cpu (built in), cuda (" +
-          (plugin.empty() ? "plug-in not installed" : printable_text(plugin)) + ")\n";
-  return text;
+  return machine::version_text("ackbus") + "\nbackends  cpu (built in), cuda (" +
+         (plugin.empty() ? "plug-in not installed" : printable_text(plugin)) + ")\n";
 }
 
 }  // namespace ackbus::tools

@@ -7,9 +7,6 @@
 
 namespace ackbus::tools {
 
-// The build's version, for example "0.1.0".
-[[nodiscard]] const char* version_number();
-
 // The build in a few words: version, compiler and build type.
 [[nodiscard]] std::string build_text();
 

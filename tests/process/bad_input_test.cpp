@@ -89,8 +89,9 @@ TEST_F(BadInput, AUserWhomTheQueueDoesNotListIsTold) {
   if (::geteuid() != 0) {
     GTEST_SKIP() << "only root can connect as another user";
   }
-  // Somebody else is listed, so the socket is open to all and the daemon decides.
-  Bus bus({.config = "[[queue]]\nname = \"gpu0\"\nproducer_users = [\"daemon\"]\n"});
+  // It is listed for something else, so it may connect, and the queue's own list decides.
+  Bus bus({.config = "[[queue]]\nname = \"gpu0\"\nproducer_users = [\"daemon\"]\n"
+                     "consumer_users = [65534]\n"});
   EXPECT_THAT(refusal_of_a_stranger(bus.producer_options()),
               AllOf(HasSubstr("permission"), HasSubstr("user 65534 may not send to queue 'gpu0'"),
                     HasSubstr("[[queue]]")));

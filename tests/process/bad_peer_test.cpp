@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <sstream>
 
 #include "shm_layout/check.hpp"
 #include "shm_layout/control.hpp"
@@ -112,7 +113,9 @@ TEST_F(BadPeer, AnotherLayoutVersionIsRefusedWithBothVersions) {
   hello.fingerprint ^= 1;
   RawClient other(bus_);
   other.send(hello);
-  EXPECT_THAT(other.refusal(), HasSubstr(std::to_string(layout::layout_fingerprint())));
+  std::ostringstream fingerprint;
+  fingerprint << std::hex << layout::layout_fingerprint();
+  EXPECT_THAT(other.refusal(), HasSubstr(fingerprint.str()));
   expect_the_bus_serves();
 }
 

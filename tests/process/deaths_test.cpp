@@ -1,5 +1,6 @@
-// Who dies, what happens (design section 7): every row with real processes and kill -9. The rows
-// about a lost store are in store_lost_test.cpp, those about the GPU process in layout_test.cpp.
+// Who dies, what happens (docs/architecture.md): every row with real processes and kill -9. The
+// rows about a lost store are in store_lost_test.cpp, those about the GPU process in
+// layout_test.cpp.
 #include <set>
 
 #include "tests/process/harness.hpp"

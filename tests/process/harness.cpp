@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -285,7 +286,7 @@ double Metronome::worst_ms() {
 }
 
 Program::Program(const Folder& folder, const std::string& name, std::vector<std::string> arguments,
-                 const std::vector<std::string>& environment)
+                 const std::vector<std::string>& environment, std::uint64_t descriptors)
     : output_path_(folder / next_name(name + ".out")),
       error_path_(folder / next_name(name + ".err")) {
   const std::string path = program_path(name);
@@ -304,6 +305,9 @@ Program::Program(const Folder& folder, const std::string& name, std::vector<std:
     redirect(output_path_, O_WRONLY | O_CREAT | O_TRUNC, STDOUT_FILENO);
     redirect(error_path_, O_WRONLY | O_CREAT | O_TRUNC, STDERR_FILENO);
     ::close_range(3, ~0U, 0);
+    if (const rlimit limit{descriptors, descriptors}; descriptors != 0) {
+      ::setrlimit(RLIMIT_NOFILE, &limit);
+    }
     ::execv(path.c_str(), words.data());
     ::_exit(127);
   }
@@ -360,7 +364,8 @@ void Bus::start() {
     arguments.push_back(word);
   }
   program_ = std::make_unique<Program>(folder_, options_.supervised ? "ackbus" : "ackbusd",
-                                       std::move(arguments));
+                                       std::move(arguments), std::vector<std::string>(),
+                                       options_.descriptors);
   if (options_.supervised) {
     EXPECT_TRUE(program_->wait_output("ready")) << program_->errors();
   }

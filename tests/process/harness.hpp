@@ -7,8 +7,8 @@
 // one thread, so that it may fork at any time. Nothing here sleeps for an effect: waits are on
 // events, or on conditions that are looked at again until a generous deadline.
 //
-// A consumer's process is killed by the daemon when its socket hangs up (design section 4), so
-// consumers never live in the test's own process.
+// A consumer's process is killed by the daemon when its socket hangs up (docs/architecture.md,
+// consumer lives), so consumers never live in the test's own process.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -136,11 +136,12 @@ class Helper {
   static Helper fork_with(const Body& body);
 };
 
-// A program of ours, its output in two files.
+// A program of ours, its output in two files. `descriptors` limits its open files; 0: as the
+// test's.
 class Program {
  public:
   Program(const Folder& folder, const std::string& name, std::vector<std::string> arguments,
-          const std::vector<std::string>& environment = {});
+          const std::vector<std::string>& environment = {}, std::uint64_t descriptors = 0);
   Child child;
   [[nodiscard]] std::string output() const { return read_file(output_path_); }
   [[nodiscard]] std::string errors() const { return read_file(error_path_); }
@@ -170,10 +171,11 @@ class Metronome {
 };
 
 struct BusOptions {
-  bool supervised = false;      // `ackbus run`: the daemon's memory outlives the daemon
-  bool gpu = false;             // with ackbus-gpu; supervised only
-  std::string config = {};      // TOML; empty: the defaults
-  std::string metrics = "off";  // HOST:PORT or off
+  bool supervised = false;        // `ackbus run`: the daemon's memory outlives the daemon
+  bool gpu = false;               // with ackbus-gpu; supervised only
+  std::string config = {};        // TOML; empty: the defaults
+  std::string metrics = "off";    // HOST:PORT or off
+  std::uint64_t descriptors = 0;  // limit of open files; 0: as the test's
 };
 
 // A bus of its own: its runtime directory, its dead letters, its daemon.

@@ -19,7 +19,7 @@ constexpr double kAimMs = 5;  // what an idle machine with a tick of 1 ms shows
 constexpr const char* kPayload =
     "a payload that is longer than the sixty-four bytes of a descriptor";
 
-// design section 6.1: before retry n.
+// docs/architecture.md, what the daemon decides: before retry n.
 double delay_ms(std::uint32_t retry) { return std::min(100.0 * std::pow(2.0, retry - 1), 30000.0); }
 
 class RetryTimes : public ProcessTest {

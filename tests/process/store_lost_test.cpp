@@ -120,10 +120,10 @@ TEST_F(BusEnds, ARemovedQueueEndsItsMessagesAndNoOthers) {
   Producer stays = bus.producer();
   ProducerOptions options = bus.producer_options();
   options.queue = "doomed";
-  Producer doomed = bus.producer(options);
   ConsumerOptions served = bus.consumer_options();
   served.queue = "doomed";
   Helper consumer = hesitant(served);
+  Producer doomed = bus.producer(options);
   const Ticket closed = send(doomed, "begun");
   const Ticket kept = send(stays, "answer me");
   ASSERT_EQ(consumer.channel.hear(), "begun");

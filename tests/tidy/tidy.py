@@ -9,7 +9,7 @@ import pathlib
 import re
 import sys
 
-FOLDERS = ("shm_layout", "libclient", "daemon", "gpu_proc", "tools", "bench", "examples", "tests")
+FOLDERS = ("shm_layout", "machine", "libclient", "daemon", "gpu_proc", "tools", "bench", "examples", "tests")
 # The folders whose code reads or writes words that two processes share.
 SHARED_FOLDERS = ("shm_layout", "libclient", "daemon")
 SUFFIXES = (".hpp", ".cpp", ".h", ".c", ".cu", ".cuh")
@@ -203,14 +203,15 @@ def check_relaxed(sources):
 
 
 def check_includes(sources):
-    """shm_layout <- libclient <- gpu_proc, tools, bench, examples; shm_layout <- daemon; never across."""
+    """shm_layout <- libclient <- gpu_proc, tools, bench, examples; shm_layout <- daemon; machine for the programs; never across."""
     forbidden = {
-        "shm_layout": ("libclient/", "ackbus/", "daemon/", "gpu_proc/", "tools/", "bench/", "tests/"),
-        "libclient": ("daemon/", "gpu_proc/", "tools/", "bench/", "tests/"),
+        "shm_layout": ("machine/", "libclient/", "ackbus/", "daemon/", "gpu_proc/", "tools/", "bench/", "tests/"),
+        "machine": ("libclient/", "ackbus/", "daemon/", "gpu_proc/", "tools/", "bench/", "tests/"),
+        "libclient": ("machine/", "daemon/", "gpu_proc/", "tools/", "bench/", "tests/"),
         "daemon": ("libclient/", "ackbus/", "gpu_proc/", "tools/", "bench/", "tests/"),
         "gpu_proc": ("daemon/", "tools/", "tests/"),
         "tools": ("daemon/", "tests/"),
-        "examples": ("daemon/", "libclient/", "shm_layout/"),
+        "examples": ("machine/", "daemon/", "libclient/", "shm_layout/"),
     }
     for source in sources:
         for index, line in enumerate(source.lines):

@@ -23,7 +23,7 @@ class Tool {
   Tool& operator=(Tool&&) noexcept;
   ~Tool();
 
-  // `request` is a JSON object {"verb": ..., ...}; the answer is JSON text. docs/operating.md lists
+  // `request` is a JSON object {"verb": ..., ...}; the answer is JSON text. docs/commands.md lists
   // the verbs. Errors: the daemon's refusal with its text, kTimeout, kDisconnected.
   [[nodiscard]] Result<std::string> query(const std::string& request, Deadline deadline);
   // The queue's published segment, mapped read-only; nullopt when there is none.

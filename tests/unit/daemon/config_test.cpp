@@ -320,6 +320,7 @@ TEST(CompleteConfig, FillsInTheLimitsLeftOpenAndKeepsTheOthers) {
   EXPECT_EQ(config.runtime_dir, "/r");
   EXPECT_EQ(config.dead_letter_directory, "/d");
   EXPECT_EQ(config.limits.max_links_per_uid, 3U);
+  EXPECT_EQ(config.limits.max_connections_per_uid, 3U + kSpareConnections);
   EXPECT_EQ(config.limits.max_memory_bytes, std::uint64_t{4} << 30);
   EXPECT_EQ(config.limits.max_memory_per_uid_bytes, std::uint64_t{4} << 30);
   EXPECT_EQ(config.limits.max_arena_bytes, std::uint64_t{4} << 30);
@@ -336,6 +337,78 @@ TEST(AccessList, AllowsTheDaemonsUserRootAndWhoIsListed) {
   EXPECT_TRUE(list.allows(1001, none, 1000));
   EXPECT_TRUE(list.allows(1002, member, 1000));
   EXPECT_FALSE(list.allows(1002, none, 1000));
+}
+
+TEST(Admission, ReadsItsKeys) {
+  const Config config = parsed(R"(
+[limits]
+max_connections_per_uid = 9
+hello_timeout_ms = 250
+[tools]
+users = [1]
+groups = [2]
+operator_users = ["root", 3]
+operator_groups = [4]
+)");
+  EXPECT_EQ(config.limits.max_connections_per_uid, 9U);
+  EXPECT_EQ(config.limits.hello_timeout_ms, 250U);
+  EXPECT_EQ(config.tools.users, std::vector<uid_t>{1});
+  EXPECT_EQ(config.tools.groups, std::vector<gid_t>{2});
+  EXPECT_EQ(config.operators.users, (std::vector<uid_t>{0, 3}));
+  EXPECT_EQ(config.operators.groups, std::vector<gid_t>{4});
+  EXPECT_EQ(dump_config(parsed(dump_config(config))), dump_config(config));
+  EXPECT_THAT(error_of("[tools]\nuser = [1]"),
+              StartsWith("test.toml:2:1: unknown key tools.user: use one of users, groups, "));
+  EXPECT_THAT(error_of("[limits]\nhello_timeout_ms = 0"),
+              HasSubstr("limits.hello_timeout_ms = 0 is out of range"));
+}
+
+TEST(Admission, LetsInWhoeverIsListedAnywhereAndNobodyElse) {
+  const std::vector<gid_t> none;
+  const std::vector<gid_t> member = {50};
+  for (const char* text :
+       {"[tools]\nusers = [1001]", "[tools]\ngroups = [50]", "[tools]\noperator_users = [1001]",
+        "[tools]\noperator_groups = [50]", "[[queue]]\nname = \"q\"\nproducer_users = [1001]",
+        "[[queue]]\nname = \"q\"\nconsumer_groups = [50]"}) {
+    const Config config = parsed(text);
+    EXPECT_TRUE(config.is_shared()) << text;
+    EXPECT_TRUE(config.admits(1001, member, 1000)) << text;
+    EXPECT_FALSE(config.admits(1002, none, 1000)) << text;
+  }
+  const Config alone = parsed("");
+  EXPECT_FALSE(alone.is_shared());
+  EXPECT_FALSE(alone.admits(1001, member, 1000));
+  EXPECT_TRUE(alone.admits(1000, none, 1000)) << "the daemon's own user";
+  EXPECT_TRUE(alone.admits(0, none, 1000)) << "root";
+}
+
+TEST(Admission, LeavesRoomForOthersWhateverOneUserTakes) {
+  Config config = parsed("[limits]\nmax_links = 2");
+  config.runtime_dir = "/r";
+  config.dead_letter_directory = "/d";
+  ASSERT_TRUE(complete_config(config, bare_environment()).ok());
+  EXPECT_LT(config.limits.max_connections_per_uid, max_connections(config.limits.max_links));
+}
+
+TEST(Reload, NamesTheKeysThatWaitForARestartAndKeepsTheirValues) {
+  const Config before = parsed("");
+  EXPECT_TRUE(keys_for_restart(before, before).empty());
+  Config fresh = parsed(R"(
+name = "other"
+runtime_dir = "/other"
+metrics = "off"
+tick_ms = 7
+[limits]
+max_links = 3
+[dead_letters]
+directory = "/other"
+)");
+  EXPECT_EQ(keys_for_restart(before, fresh),
+            (std::vector<std::string>{"name", "runtime_dir", "metrics", "tick_ms",
+                                      "dead_letters.directory"}));
+  keep_restart_keys(before, fresh);
+  EXPECT_TRUE(keys_for_restart(before, fresh).empty());
+  EXPECT_EQ(fresh.limits.max_links, 3U) << "what can be taken over is";
 }
 
 TEST(MetricsAddress, IsANumericHostAndPortOrOff) {

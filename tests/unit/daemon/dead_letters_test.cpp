@@ -385,6 +385,127 @@ TEST_F(DeadLettersTest, ADirectoryThatCannotBeMadeOrThatOthersMayWriteIsRefused)
   EXPECT_EQ(writable.error().code, ErrorCode::kPermission);
 }
 
+// ---- redrive ----
+
+TEST_F(DeadLettersTest, ALetterTakenOutForARedriveIsNoDeadLetterButStaysOnDisk) {
+  keep(1);
+  const Letter before = store_->read(id_of(1)).value().letter;
+  const auto taken = store_->begin_redrive(id_of(1), id_of(2));
+  ASSERT_TRUE(taken.ok()) << taken.error().text;
+  EXPECT_EQ(taken.value().letter, before);
+  EXPECT_EQ(taken.value().payload, payload_of(10));
+  EXPECT_FALSE(store_->exists(id_of(1)));
+  EXPECT_TRUE(store_->list({}, 10).empty());
+  EXPECT_EQ(store_->stats().total, DeadLetterAmount{});
+  EXPECT_EQ(store_->begin_redrive(id_of(1), id_of(3)).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(store_->purge({}).value().letters, 0U);
+  EXPECT_TRUE(store_->is_redriven(id_of(2)));
+  EXPECT_EQ(files().size(), 1U);
+  ASSERT_TRUE(store_->end_redrive(id_of(2), false).ok());
+  EXPECT_EQ(store_->read(id_of(1)).value().letter, before);
+  EXPECT_EQ(store_->stats().total, (DeadLetterAmount{1, sizeof(LetterHeader) + 10}));
+  EXPECT_FALSE(store_->is_redriven(id_of(2)));
+}
+
+TEST_F(DeadLettersTest, ANewDaemonFindsWhichLettersWaitForWhichMessages) {
+  keep(1);
+  keep(2);
+  keep(3);
+  ASSERT_TRUE(store_->begin_redrive(id_of(1), id_of(11)).ok());
+  ASSERT_TRUE(store_->begin_redrive(id_of(2), id_of(12)).ok());
+  open();
+  EXPECT_EQ(store_->redriven(), (std::vector<LetterId>{id_of(11), id_of(12)}));
+  EXPECT_EQ(store_->stats().total.letters, 1U);
+  ASSERT_TRUE(store_->end_redrive(id_of(11), true).ok());
+  ASSERT_TRUE(store_->end_redrive(id_of(12), false).ok());
+  ASSERT_TRUE(store_->end_redrive(id_of(12), true).ok()) << "twice is once";
+  EXPECT_FALSE(store_->exists(id_of(1)));
+  EXPECT_TRUE(store_->exists(id_of(2)));
+  EXPECT_EQ(files().size(), 2U);
+  open();
+  EXPECT_TRUE(store_->redriven().empty());
+  EXPECT_EQ(store_->stats().total.letters, 2U);
+}
+
+TEST_F(DeadLettersTest, TheNextLetterOfARedrivenMessageContinuesItsHistory) {
+  keep(1);
+  ASSERT_TRUE(store_->begin_redrive(id_of(1), id_of(2)).ok());
+  open();
+  Letter next = letter_of(2, 0);
+  next.sender_pid = 1;
+  next.sent = {7, 8};
+  next.origin_id = {};
+  next.history = {};
+  next.attempts = 6;
+  ASSERT_TRUE(store_->write(next, payload_of(10)).ok());
+  const Letter written = store_->read(id_of(2)).value().letter;
+  EXPECT_EQ(written.origin_id, id_of(200));
+  ASSERT_EQ(written.history.size(), 2U);
+  EXPECT_EQ(written.history[0], (PreviousDeath{id_of(200), 77, 4, 1}));
+  EXPECT_EQ(written.history[1], (PreviousDeath{id_of(1), 1001, 4, 1}));
+  EXPECT_EQ(written.sender_uid, 1000U);
+  EXPECT_EQ(written.sender_pid, 4242U);
+  EXPECT_EQ(written.sent, letter_of(1).sent);
+  EXPECT_EQ(written.attempts, 6U);
+  EXPECT_EQ(store_->stats().by_uid.at(1000).letters, 1U)
+      << "its producer's quota, not the daemon's";
+}
+
+TEST_F(DeadLettersTest, ALetterWithASuccessorDoesNotComeBack) {
+  keep(1);
+  ASSERT_TRUE(store_->begin_redrive(id_of(1), id_of(2)).ok());
+  keep(2);
+  // The successor is redriven in its turn before anybody looked: still one letter at the end.
+  ASSERT_TRUE(store_->begin_redrive(id_of(2), id_of(3)).ok());
+  open();
+  for (const LetterId& id : store_->redriven()) {
+    ASSERT_TRUE(store_->end_redrive(id, false).ok());
+  }
+  EXPECT_EQ(files(), std::vector<std::string>{to_text(id_of(2)) + ".letter"});
+  EXPECT_EQ(store_->stats().total.letters, 1U);
+}
+
+TEST_F(DeadLettersTest, ALetterTakenOutKeepsItsRoomForItsSuccessor) {
+  DeadLetterLimits limits;
+  limits.max_letters = 2;
+  open(limits);
+  keep(1);
+  keep(2);
+  ASSERT_TRUE(store_->begin_redrive(id_of(1), id_of(3)).ok());
+  EXPECT_EQ(store_->write(letter_of(4), payload_of(10)).error().code, ErrorCode::kFull);
+  keep(3);
+  EXPECT_EQ(store_->stats().total.letters, 2U);
+  ASSERT_TRUE(store_->end_redrive(id_of(3), true).ok());
+  EXPECT_EQ(files().size(), 2U);
+}
+
+TEST_F(DeadLettersTest, ALetterWithoutItsPayloadIsNotTakenOut) {
+  DeadLetterLimits limits;
+  limits.payload_limit_bytes = 5;
+  open(limits);
+  keep(1, 10);
+  EXPECT_EQ(store_->begin_redrive(id_of(1), id_of(2)).error().code, ErrorCode::kInvalid);
+  EXPECT_TRUE(store_->exists(id_of(1)));
+  EXPECT_FALSE(store_->is_redriven(id_of(2)));
+}
+
+TEST_F(DeadLettersTest, AMarkedLetterThatIsDamagedOrMisnamedIsSetAside) {
+  for (std::uint8_t number = 1; number <= 3; ++number) {
+    keep(number, 100);
+    const auto new_id = static_cast<std::uint8_t>(number + 10);
+    ASSERT_TRUE(store_->begin_redrive(id_of(number), id_of(new_id)).ok());
+  }
+  const auto marked = [&](std::uint8_t number, std::uint8_t new_id) {
+    return directory_ + "/" + redriven_file_name(id_of(number), id_of(new_id));
+  };
+  damage(marked(1, 11), 1050);
+  fs::rename(marked(2, 12), marked(4, 12));
+  fs::rename(marked(3, 13), path_of(3) + ".no-id.redriven");
+  open();
+  EXPECT_EQ(store_->stats().damaged, 3U);
+  EXPECT_TRUE(store_->redriven().empty());
+}
+
 TEST(LetterFormat, CutsWhatIsTooLongAndKeepsTheLatestHistory) {
   Letter letter = letter_of(1);
   letter.detail.assign(500, 'd');

@@ -13,8 +13,12 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <string>
 #include <vector>
+
+#include "daemon/config.hpp"
+#include "shm_layout/limits.hpp"
 
 namespace ackbus::daemon {
 namespace {
@@ -36,6 +40,7 @@ class FdStoreTest : public ::testing::Test {
   }
   void TearDown() override {
     unsetenv("NOTIFY_SOCKET");
+    unsetenv("FDSTORE");
     unlink(path_.c_str());
   }
 
@@ -109,6 +114,57 @@ TEST_F(FdStoreTest, ANameThatDoesNotFitIsRefusedAndNothingIsSent) {
     EXPECT_EQ(store.remove(name).error().code, ErrorCode::kInvalid) << name;
   }
   EXPECT_EQ(next(), "");
+}
+
+TEST_F(FdStoreTest, WhatTheManagerWouldNotKeepIsAnErrorAndIsNotSent) {
+  setenv("FDSTORE", "4", 1);
+  FdStore store;
+  EXPECT_EQ(store.capacity(), 4U);
+  NamedFds kept;
+  kept["ledger"].emplace_back(dup(0));
+  store.adopt(kept);
+  const std::array<int, 2> two = {0, 1};
+  ASSERT_TRUE(store.put("link1", two).ok());
+  EXPECT_NE(next(), "");
+  EXPECT_EQ(store.count(), 3U);
+  const Result<void> full = store.put("link2", two);
+  ASSERT_FALSE(full.ok());
+  EXPECT_EQ(full.error().code, ErrorCode::kFull);
+  EXPECT_NE(full.error().text.find("FileDescriptorStoreMax"), std::string::npos);
+  EXPECT_EQ(next(), "");
+  ASSERT_TRUE(store.remove("link1").ok());
+  EXPECT_EQ(store.count(), 1U);
+  EXPECT_TRUE(store.put("link2", two).ok());
+}
+
+TEST_F(FdStoreTest, AManagerThatDoesNotSayHowManyIsNotLimited) {
+  for (const char* text : {"", "many"}) {
+    setenv("FDSTORE", text, 1);
+    EXPECT_EQ(FdStore().capacity(), 0U) << text;
+  }
+  unsetenv("FDSTORE");
+  FdStore store;
+  EXPECT_EQ(store.capacity(), 0U);
+  EXPECT_TRUE(store.put("many", std::vector<int>(450, 0)).ok());
+}
+
+/// The number behind "KEY=" in the unit of the daemon.
+std::uint64_t unit_number(const std::string& key) {
+  std::ifstream unit(std::string(ACKBUS_SOURCE_DIR) + "/systemd/ackbusd.service");
+  for (std::string line; std::getline(unit, line);) {
+    if (line.rfind(key, 0) == 0) {
+      return std::stoull(line.substr(key.size()));
+    }
+  }
+  return 0;
+}
+
+TEST(Descriptors, TheUnitHasRoomForTheLinksOfTheDefaultConfiguration) {
+  const std::uint32_t links = LimitsConfig().max_links;
+  EXPECT_GE(unit_number("FileDescriptorStoreMax="), layout::kept_descriptors(links));
+  EXPECT_GE(unit_number("LimitNOFILE="), layout::open_descriptors(links));
+  EXPECT_EQ(unit_number("Environment=FDSTORE="), unit_number("FileDescriptorStoreMax="))
+      << "the daemon goes by what the manager will do";
 }
 
 TEST_F(FdStoreTest, ABadDescriptorIsAnError) {

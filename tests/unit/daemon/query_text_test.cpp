@@ -9,6 +9,7 @@
 
 #include "libclient/include/ackbus/error.hpp"
 #include "libclient/include/ackbus/outcome.hpp"
+#include "machine/build.hpp"
 #include "tests/unit/daemon/fake_link.hpp"
 
 namespace ackbus::daemon {
@@ -161,7 +162,7 @@ TEST(QueryText, TheStatusHasEveryMemberThatToolsRead) {
   const json status = json::parse(to_line(status_json(example())));
   EXPECT_EQ(status["bus"], "default");
   EXPECT_EQ(status["daemon"]["uptime_seconds"], 2.5);
-  EXPECT_EQ(status["daemon"]["version"], daemon_version());
+  EXPECT_EQ(status["daemon"]["version"], machine::version_number());
   const json& kind = status["kinds"][0];
   EXPECT_EQ(kind["pending"], 3);
   EXPECT_EQ(kind["success"], 6) << "without partial successes";

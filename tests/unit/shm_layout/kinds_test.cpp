@@ -1,4 +1,4 @@
-// The table of built-in kinds, against the table of the design.
+// The table of built-in kinds, against the table of docs/protocol.md.
 #include "shm_layout/kinds.hpp"
 
 #include <gtest/gtest.h>

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,6 +26,8 @@ struct Recorder {
   LayoutOptions layout;
   DoctorOptions doctor;
   DeadOptions dead;
+  QueueOptions queue;
+  ReloadOptions reload;
 
   template <typename Options>
   CommandFunction<Options> record(const char* name, Options Recorder::*place) {
@@ -48,6 +51,8 @@ struct Recorder {
     all.dead_show = record("dead show", &Recorder::dead);
     all.dead_redrive = record("dead redrive", &Recorder::dead);
     all.dead_purge = record("dead purge", &Recorder::dead);
+    all.queue_remove = record("queue remove", &Recorder::queue);
+    all.reload = record("reload", &Recorder::reload);
     return all;
   }
 
@@ -66,9 +71,12 @@ TEST(CommandLine, EveryCommandTakesRuntimeDirAndBusBehindItsName) {
                                                        {"dead", "show", "ID"},
                                                        {"dead", "redrive", "ID"},
                                                        {"dead", "purge", "all"},
+                                                       {"reload"},
+                                                       {"queue", "remove", "old"},
                                                        {"layout", "g.mtx", "--steps", "1"}};
   for (std::vector<std::string> line : commands) {
-    const std::string name = line.front() == "dead" ? "dead " + line[1] : line.front();
+    const bool grouped = line.front() == "dead" || line.front() == "queue";
+    const std::string name = grouped ? line.front() + " " + line[1] : line.front();
     line.insert(line.end(), {"--runtime-dir", "/tmp/bus", "--bus", "other"});
     Recorder recorder;
     EXPECT_EQ(recorder.parse(line), ExitCode::kDone) << name;
@@ -83,6 +91,43 @@ TEST(CommandLine, RuntimeDirMayStandBeforeTheCommand) {
   EXPECT_EQ(recorder.parse({"--runtime-dir", "/tmp/bus", "status"}), ExitCode::kDone);
   EXPECT_EQ(recorder.common.runtime_dir, "/tmp/bus");
   EXPECT_EQ(recorder.common.bus, "default");
+}
+
+TEST(CommandLine, RuntimeDirMayStandBetweenTheTwoWordsOfACommand) {
+  for (const std::vector<std::string>& line : std::vector<std::vector<std::string>>{
+           {"dead", "--runtime-dir", "/tmp/bus", "list"},
+           {"queue", "--runtime-dir", "/tmp/bus", "remove", "q"}}) {
+    Recorder recorder;
+    EXPECT_EQ(recorder.parse(line), ExitCode::kDone) << line.front();
+    EXPECT_EQ(recorder.common.runtime_dir, "/tmp/bus") << line.front();
+  }
+}
+
+TEST(CommandLine, ConnectTimeoutIsInSeconds) {
+  Recorder recorder;
+  EXPECT_EQ(recorder.parse({"status"}), ExitCode::kDone);
+  EXPECT_EQ(connect_options(recorder.common).connect_timeout, std::chrono::seconds(5));
+  EXPECT_EQ(recorder.parse({"status", "--connect-timeout", "0.25"}), ExitCode::kDone);
+  EXPECT_EQ(connect_options(recorder.common).connect_timeout, std::chrono::milliseconds(250));
+  EXPECT_EQ(recorder.parse({"status", "--connect-timeout", "0"}), ExitCode::kUsage);
+}
+
+TEST(CommandLine, AQueueNameThatNoQueueCanHaveIsAUsageError) {
+  for (const std::string& name : {std::string(), std::string("two words"), std::string(32, 'q')}) {
+    for (const std::vector<std::string>& line :
+         std::vector<std::vector<std::string>>{{"send", "--kind", "4", "--queue", name},
+                                               {"layout", "g.mtx", "--steps", "1", "--queue", name},
+                                               {"queue", "remove", name}}) {
+      Recorder recorder;
+      testing::internal::CaptureStderr();
+      EXPECT_EQ(recorder.parse(line), ExitCode::kUsage) << name;
+      EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("1 to 31 of A-Z"));
+      EXPECT_EQ(recorder.called, "");
+    }
+  }
+  Recorder recorder;
+  EXPECT_EQ(recorder.parse({"queue", "remove", std::string(31, 'q')}), ExitCode::kDone);
+  EXPECT_EQ(recorder.queue.name, std::string(31, 'q'));
 }
 
 TEST(CommandLine, RunStartsAGpuProcessOnGpu0UnlessTold) {
@@ -214,6 +259,7 @@ TEST(CommandLine, NoCommandIsAUsageError) {
   Recorder recorder;
   EXPECT_EQ(recorder.parse({}), ExitCode::kUsage);
   EXPECT_EQ(recorder.parse({"dead"}), ExitCode::kUsage);
+  EXPECT_EQ(recorder.parse({"queue"}), ExitCode::kUsage);
 }
 
 TEST(CommandLine, VersionNamesBuildLayoutAndBackends) {

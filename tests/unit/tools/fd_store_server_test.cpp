@@ -263,6 +263,7 @@ TEST_F(FdStoreServerTest, TellsTheChildTheWatchdogsLimit) {
   options_.watchdog_us = 5'000'000;
   start();
   EXPECT_EQ(run_shell("[ \"$WATCHDOG_USEC\" = 5000000 ]"), 0);
+  EXPECT_EQ(run_shell("[ \"$FDSTORE\" = 8 ]"), 0) << "how much is kept for it";
 }
 
 TEST_F(FdStoreServerTest, ReplacesAStaleSocketAndKeepsItsOwnPrivate) {

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -112,6 +113,7 @@ TEST(LayoutReport, IsWrittenToAFileAsAWhole) {
   ASSERT_FALSE(write_layout_report(path, sample_report()).has_value());
   std::ifstream file(path);
   EXPECT_EQ(nlohmann::json::parse(file).at("graph"), "debian");
+  EXPECT_EQ(std::remove(path.c_str()), 0);
   const FileStatus failure = write_layout_report("/nonexistent/report.json", sample_report());
   ASSERT_TRUE(failure.has_value());
   EXPECT_EQ(failure->code, FileErrorCode::kUnwritable);

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "tools/status_view.hpp"
 
@@ -12,6 +14,8 @@ namespace ackbus::tools {
 namespace {
 
 using nlohmann::json;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -162,48 +166,58 @@ TEST(StatusModel, LatencyIsTheBoundOfTheBucketThatHoldsTheRank) {
   EXPECT_EQ(latency_bound_ns(slow, 50.0), UINT64_MAX);
 }
 
-TEST(StatusCheck, AHealthyBusHasNoProblem) {
-  EXPECT_EQ(find_problem(parsed(healthy()), 3), std::nullopt);
+using Problems = std::vector<std::string>;
+
+Problems problems_of(const json& answer, std::uint64_t answered_in_ms = 3) {
+  return find_problems(parsed(answer), answered_in_ms);
 }
+
+TEST(StatusCheck, AHealthyBusHasNoProblem) { EXPECT_EQ(problems_of(healthy()), Problems{}); }
 
 TEST(StatusCheck, AQueueWithoutAConsumerIsNamed) {
   json answer = healthy();
   answer["queues"][0]["consumer"] = nullptr;
-  const auto problem = find_problem(parsed(answer), 3);
-  ASSERT_TRUE(problem.has_value());
-  EXPECT_THAT(*problem, HasSubstr("queue gpu0 has no consumer"));
+  EXPECT_THAT(problems_of(answer), ElementsAre(HasSubstr("queue gpu0 has no consumer")));
+}
+
+TEST(StatusCheck, AnUnlistedQueueIsAProblemOnlyWhileSomebodyHasALinkToIt) {
+  json answer = healthy();
+  answer["queues"].push_back({{"name", "once"}, {"listed", false}, {"links", 0}});
+  EXPECT_EQ(problems_of(answer), Problems{});
+  answer["queues"][1]["links"] = 1;
+  EXPECT_THAT(problems_of(answer), ElementsAre(HasSubstr("queue once has no consumer")));
 }
 
 TEST(StatusCheck, ABusWithoutAnyQueueHasNoConsumerEither) {
   json answer = healthy();
   answer["queues"] = json::array();
-  EXPECT_TRUE(find_problem(parsed(answer), 3).has_value());
+  EXPECT_THAT(problems_of(answer), ElementsAre(HasSubstr("no queue")));
 }
 
 TEST(StatusCheck, AStallNamesQueueProcessMessageAndAge) {
   json answer = healthy();
   answer["queues"][0]["stalled"] = {{"pid", 88}, {"age_ms", 6500}, {"message", "m-1"}};
-  const auto problem = find_problem(parsed(answer), 3);
-  ASSERT_TRUE(problem.has_value());
-  EXPECT_THAT(*problem, HasSubstr("gpu0"));
-  EXPECT_THAT(*problem, HasSubstr("pid 88"));
-  EXPECT_THAT(*problem, HasSubstr("m-1"));
-  EXPECT_THAT(*problem, HasSubstr("6500 ms"));
+  EXPECT_THAT(problems_of(answer), ElementsAre(AllOf(HasSubstr("gpu0"), HasSubstr("pid 88"),
+                                                     HasSubstr("m-1"), HasSubstr("6500 ms"))));
 }
 
 TEST(StatusCheck, AnUnwritableDeadLetterStoreIsAProblem) {
   json answer = healthy();
   answer["dead_letters"]["writable"] = false;
-  const auto problem = find_problem(parsed(answer), 3);
-  ASSERT_TRUE(problem.has_value());
-  EXPECT_THAT(*problem, HasSubstr("dead-letter store"));
+  EXPECT_THAT(problems_of(answer), ElementsAre(HasSubstr("dead-letter store")));
 }
 
 TEST(StatusCheck, ALateDaemonIsAProblemOnlyBeyondTheLimit) {
-  EXPECT_EQ(find_problem(parsed(healthy()), kDaemonLateMs), std::nullopt);
-  const auto problem = find_problem(parsed(healthy()), kDaemonLateMs + 1);
-  ASSERT_TRUE(problem.has_value());
-  EXPECT_THAT(*problem, HasSubstr("pid 77"));
+  EXPECT_EQ(problems_of(healthy(), kDaemonLateMs), Problems{});
+  EXPECT_THAT(problems_of(healthy(), kDaemonLateMs + 1), ElementsAre(HasSubstr("pid 77")));
+}
+
+TEST(StatusCheck, EveryProblemIsNamed) {
+  json answer = healthy();
+  answer["queues"][0]["consumer"] = nullptr;
+  answer["dead_letters"]["writable"] = false;
+  EXPECT_THAT(problems_of(answer, kDaemonLateMs + 1),
+              ElementsAre(HasSubstr("gpu0"), HasSubstr("dead-letter store"), HasSubstr("pid 77")));
 }
 
 TEST(StatusView, ShowsWhoHoldsWhat) {

@@ -1,4 +1,4 @@
-#include "daemon/available_memory.hpp"
+#include "machine/available_memory.hpp"
 
 #include <algorithm>
 #include <fstream>
@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-namespace ackbus::daemon {
+namespace ackbus::machine {
 namespace {
 
 constexpr std::uint64_t kUnknown = UINT64_MAX;
@@ -82,4 +82,4 @@ std::uint64_t available_memory_bytes(const std::string& proc_root, const std::st
 
 std::uint64_t available_memory_bytes() { return available_memory_bytes("/proc", "/sys/fs/cgroup"); }
 
-}  // namespace ackbus::daemon
+}  // namespace ackbus::machine

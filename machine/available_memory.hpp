@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string>
 
-namespace ackbus::daemon {
+namespace ackbus::machine {
 
 /// Bytes free for new memory: MemAvailable of the machine, or less where a control group of this
 /// process (version 2) allows less. UINT64_MAX when neither can be read, so that a missing /proc
@@ -17,4 +17,4 @@ namespace ackbus::daemon {
 [[nodiscard]] std::uint64_t available_memory_bytes(const std::string& proc_root,
                                                    const std::string& group_root);
 
-}  // namespace ackbus::daemon
+}  // namespace ackbus::machine
