@@ -159,7 +159,7 @@ std::uint64_t Bus::do_work(std::uint64_t now_ns) {
     }
   });
   submit_kept_jobs();
-  for (const RefusedLetter& letter : std::exchange(refused_letters, {})) {
+  for (const LetterPlace& letter : std::exchange(refused_letters, {})) {
     if (Link* link = find_link(letter.link); link != nullptr) {
       link->tracker->letter_done(letter.slot, letter.sequence, LetterResult::kFailed, now_ns);
     }
@@ -175,7 +175,8 @@ std::uint64_t Bus::do_work(std::uint64_t now_ns) {
     }
   }
   wake_ns = std::min(wake_ns, continue_redrives(now_ns));
-  wake_ns = std::min(wake_ns, watch_the_door(now_ns));
+  wake_ns = std::min({wake_ns, watch_the_door(now_ns), watch_letters(now_ns)});
+  wake_ns = std::min(wake_ns, log.tell_suppressed());
   if (const auto next = wheel->next_deadline_ns()) {
     wake_ns = std::min(wake_ns, *next);
   }

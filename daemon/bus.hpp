@@ -23,6 +23,7 @@
 #include "daemon/admission.hpp"
 #include "daemon/allocator_worker.hpp"
 #include "daemon/config.hpp"
+#include "daemon/dead_letter_health.hpp"
 #include "daemon/dead_letters.hpp"
 #include "daemon/exporter.hpp"
 #include "daemon/fd_store.hpp"
@@ -148,13 +149,6 @@ struct Queue {
   PublishedSegment made[2];        // created by the active consumer, not published yet
 };
 
-// A letter that the full worker did not take: tried again.
-struct RefusedLetter {
-  std::uint64_t link = 0;
-  std::uint32_t slot = 0;
-  std::uint64_t sequence = 0;
-};
-
 struct BusOptions {
   Config config;
   std::string config_path;  // for SIGHUP; empty: none was given
@@ -273,6 +267,7 @@ class Bus {
 
   // ---- dead letters (bus_letters.cpp) ----
   void write_letter(Link& link, const LetterDraft& draft);
+  std::uint64_t watch_letters(std::uint64_t now_ns);  // gives when to call again
   void submit_or_keep(AllocatorWorker::Job job);
   void submit_kept_jobs();
   [[nodiscard]] Letter letter_of(const Link& link, const LetterDraft& draft) const;
@@ -321,7 +316,7 @@ class Bus {
   ServiceNotify notify;
   std::unique_ptr<AllocatorWorker> worker;
   std::shared_ptr<DeadLetters> letters;  // used on the worker
-  std::string letters_problem;           // why the store takes none; empty when it does
+  LetterHealth letter_health{log};       // what it refused
   Ledger ledger;
   UniqueFd ledger_fd;
   UniqueFd bus_fd;
@@ -345,7 +340,7 @@ class Bus {
   std::uint64_t store_failures = 0;  // descriptors that the service manager did not take
   bool store_fails = false;          // the last one of them
   Door door;
-  std::vector<RefusedLetter> refused_letters;
+  std::vector<LetterPlace> refused_letters;      // by the full worker: tried again
   std::deque<AllocatorWorker::Job> kept_jobs;    // for the worker, once it has room
   std::vector<std::uint32_t> own_links_coming;   // queues whose own link is being made
   std::vector<std::uint64_t> ended_connections;  // connections to be dropped at the end of the turn

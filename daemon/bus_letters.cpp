@@ -55,6 +55,26 @@ std::vector<std::byte> copy_payload(const layout::SubmissionView& view,
   return payload;
 }
 
+// On the bus thread, when the worker has tried.
+void finish_letter(Bus& bus, const LetterPlace& place, const Letter& letter,
+                   const Result<void>& written) {
+  LetterResult result = LetterResult::kWritten;
+  if (!written) {
+    result = written.error().code == ErrorCode::kCancelled ? LetterResult::kSettled
+                                                           : LetterResult::kFailed;
+  }
+  if (result == LetterResult::kFailed) {
+    bus.ledger.own(static_cast<std::uint16_t>(letter.kind_id)).letters_refused += 1;
+    bus.letter_health.refused(place, written.error(), bus.letters->sender_of(letter));
+  } else {
+    bus.letter_health.done(place);
+  }
+  Link* link = bus.find_link(place.link);
+  ACKBUS_ASSERT(link != nullptr);  // A link with jobs is not removed.
+  link->jobs -= 1;
+  link->tracker->letter_done(place.slot, place.sequence, result, monotonic_ns());
+}
+
 }  // namespace
 
 // ---- letters ----
@@ -92,9 +112,7 @@ Letter Bus::letter_of(const Link& link, const LetterDraft& draft) const {
 void Link::write_letter(LetterDraft draft) { bus.write_letter(*this, draft); }
 
 void Bus::write_letter(Link& link, const LetterDraft& draft) {
-  const std::uint64_t number = link.number;
-  const std::uint32_t slot = draft.slot;
-  const std::uint64_t sequence = draft.descriptor.number;
+  const LetterPlace place{link.number, draft.slot, draft.descriptor.number};
   const layout::DescriptorCopy descriptor = draft.descriptor;
   const layout::SubmissionView view = link.submission_view;
   // The life's view is copied: a hand-over waits until no letter is being written, so it stays
@@ -102,51 +120,39 @@ void Bus::write_letter(Link& link, const LetterDraft& draft) {
   const layout::AckView ack = link.life && link.life->mapped
                                   ? layout::AckView(link.life->ack.base(), {link.slots})
                                   : layout::AckView();
-  const auto done = [this, number, slot, sequence](LetterResult result) {
-    Link* still = find_link(number);
-    ACKBUS_ASSERT(still != nullptr);  // A link with jobs is not removed.
-    still->jobs -= 1;
-    still->tracker->letter_done(slot, sequence, result, monotonic_ns());
-  };
+  const Letter letter = letter_of(link, draft);
   link.jobs += 1;
-  const bool queued = worker->submit_for<LetterResult>(
-      [this, letter = letter_of(link, draft), descriptor, slot, view, ack,
-       store_of_letters = letters] {
-        if (!store_of_letters) {
-          return LetterResult::kFailed;
-        }
-        const std::vector<std::byte> payload = copy_payload(view, descriptor, slot);
-        const Result<void> written = store_of_letters->write(letter, payload, [&] {
+  const bool queued = worker->submit_for<Result<void>>(
+      [letter, place, descriptor, view, ack, store_of_letters = letters] {
+        const std::vector<std::byte> payload = copy_payload(view, descriptor, place.slot);
+        return store_of_letters->write(letter, payload, [&] {
           layout::DescriptorCopy now{};
           layout::AnswerCopy answer;
-          const bool same = layout::descriptor_read(view.descriptor(slot), descriptor.number, now);
+          const bool same =
+              layout::descriptor_read(view.descriptor(place.slot), place.sequence, now);
           const bool acked =
-              ack && layout::answer_read(ack.record(slot), descriptor.number, answer) &&
+              ack && layout::answer_read(ack.record(place.slot), place.sequence, answer) &&
               layout::answer_code(answer.code_flags) != layout::AckCode::kSkippedVerdict;
           return same && !acked;
         });
-        if (written) {
-          return LetterResult::kWritten;
-        }
-        if (written.error().code == ErrorCode::kCancelled) {
-          return LetterResult::kSettled;
-        }
-        log.state(LogLevel::kError, "dead_letters", "store", written.error().text);
-        return LetterResult::kFailed;
       },
-      [this, kind = layout::kind_of(descriptor.kind_flags), done](LetterResult result) {
-        if (result == LetterResult::kFailed) {
-          ledger.own(kind).letters_refused += 1;
-          letters_problem = "the dead-letter store takes no letters: see the log";
-        } else {
-          letters_problem.clear();
-        }
-        done(result);
+      [this, letter, place](const Result<void>& written) {
+        finish_letter(*this, place, letter, written);
       });
   if (!queued) {
     link.jobs -= 1;
-    refused_letters.push_back({number, slot, sequence});  // The worker is full: next turn.
+    refused_letters.push_back(place);  // The worker is full.
   }
+}
+
+std::uint64_t Bus::watch_letters(std::uint64_t now_ns) {
+  return letter_health.watch(now_ns, [this](const LetterPlace& place) {
+    const Link* link = find_link(place.link);
+    const auto view =
+        link != nullptr && link->tracker ? link->tracker->look(place.slot) : std::nullopt;
+    return !view || view->descriptor.number != place.sequence ||
+           view->entry.state != layout::PendingState::kExhausting;
+  });
 }
 
 void Bus::keep_pending_letters(Link& link, layout::VerdictReason reason) {
@@ -161,7 +167,7 @@ void Bus::keep_pending_letters(Link& link, layout::VerdictReason reason) {
     draft.slot = slot;
     draft.descriptor = view->descriptor;
     draft.reason = reason;
-    draft.attempts = view->begun.attempt;
+    draft.attempts = link.tracker->attempts_begun(*view, slot);
     draft.begun_ns = view->begun.begun_ns;
     // Copied here: the link's memory may go before the worker comes to it.
     std::vector<std::byte> payload = copy_payload(link.submission_view, draft.descriptor, slot);

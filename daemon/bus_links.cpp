@@ -58,11 +58,6 @@ Result<LinkMemory> allocate_link(std::uint64_t slots, std::uint64_t arena_bytes)
   return memory;
 }
 
-std::uint64_t bytes_of(std::uint64_t slots, std::uint64_t arena_bytes) {
-  return layout::SubmissionGeometry{slots, arena_bytes}.bytes() +
-         layout::TrackingGeometry{slots}.bytes() + layout::AckGeometry{slots}.bytes();
-}
-
 void fill_random(std::uint64_t (&token)[2]) {
   const LetterId id = random_id();
   std::memcpy(token, id.data(), sizeof(token));
@@ -93,13 +88,13 @@ std::optional<std::string> Bus::over_quota(const Connection& connection, std::ui
   std::uint64_t bytes_of_user = 0;
   std::uint64_t links_of_user = 0;
   for (const auto& [number, link] : links) {
-    bytes += bytes_of(link->slots, link->arena_bytes);
+    bytes += link_bytes(link->slots, link->arena_bytes);
     if (link->uid == connection.uid) {
-      bytes_of_user += bytes_of(link->slots, link->arena_bytes);
+      bytes_of_user += link_bytes(link->slots, link->arena_bytes);
       links_of_user += 1;
     }
   }
-  const std::uint64_t wanted = bytes_of(slots, arena_bytes);
+  const std::uint64_t wanted = link_bytes(slots, arena_bytes);
   const std::string user = "user " + std::to_string(connection.uid);
   if (links.size() >= limits.max_links) {
     return "the bus has [limits] max_links = " + std::to_string(limits.max_links) +
@@ -125,7 +120,11 @@ std::optional<std::string> Bus::over_quota(const Connection& connection, std::ui
   return std::nullopt;
 }
 
-void Bus::request_link(Connection& connection, const layout::HelloMessage& hello) {
+void Bus::request_link(Connection& connection, const layout::HelloMessage& wished) {
+  layout::HelloMessage hello = wished;
+  hello.slots = wished.slots == 0 ? config().limits.default_slots : wished.slots;
+  hello.arena_bytes =
+      wished.arena_bytes == 0 ? config().limits.default_arena_bytes : wished.arena_bytes;
   if (const auto why = over_quota(connection, hello.slots, hello.arena_bytes)) {
     refuse(connection, RefusedCode::kQuota, *why);
     return;
@@ -134,7 +133,7 @@ void Bus::request_link(Connection& connection, const layout::HelloMessage& hello
     refuse(connection, RefusedCode::kQuota, std::string("the daemon is ") + kOutOfDescriptors);
     return;
   }
-  const std::uint64_t wanted = bytes_of(hello.slots, hello.arena_bytes);
+  const std::uint64_t wanted = link_bytes(hello.slots, hello.arena_bytes);
   const std::uint64_t slots = hello.slots;
   const std::uint64_t arena_bytes = hello.arena_bytes;
   const std::uint64_t number = connection.number;

@@ -149,7 +149,7 @@ void gather_daemon(const Bus& bus, DaemonFigures& daemon, std::uint64_t now_ns) 
 
 void gather_letters(const Bus& bus, LetterFigures& letters) {
   letters.limit_bytes = bus.config().dead_letter_limits.max_bytes;
-  letters.writable = bus.letters != nullptr && bus.letters_problem.empty();
+  letters.writable = bus.letters != nullptr && bus.letter_health.is_writable();
   if (bus.letters) {
     const DeadLetterStats stats = bus.letters->stats();
     letters.count = stats.total.letters;

@@ -17,7 +17,7 @@ namespace {
 constexpr std::uint64_t kListDefault = 100;
 constexpr std::uint64_t kListMax = 1000;
 constexpr std::uint32_t kQueryJobsMax = 8;  // verdicts need the worker too
-constexpr std::size_t kPayloadShownMax = 32 * 1024;
+constexpr std::size_t kPayloadShownMax = std::size_t{32} * 1024;
 constexpr std::uint64_t kSecondNs = 1'000'000'000;
 
 // ---- reading ----
@@ -85,9 +85,7 @@ void with_letter(Bus& bus, const Asker& asker, const LetterId& id,
 
 bool has_store(Bus& bus, const Asker& asker) {
   if (!bus.letters) {
-    reply_error(
-        bus, asker, AnswerCode::kSystem,
-        bus.letters_problem.empty() ? "the bus keeps no dead letters" : bus.letters_problem);
+    reply_error(bus, asker, AnswerCode::kSystem, "the bus keeps no dead letters");
   }
   return bus.letters != nullptr;
 }
@@ -117,7 +115,7 @@ void answer_dead_list(Bus& bus, const Asker& asker, const json& query) {
   on_worker<std::vector<Letter>>(
       bus, asker,
       [wanted = filter.value(), count](DeadLetters& store) { return store.list(wanted, count); },
-      [&bus, asker](std::vector<Letter> letters) {
+      [&bus, asker](const std::vector<Letter>& letters) {
         json list = json::array();
         for (const Letter& letter : letters) {
           list.push_back(letter_json(letter));

@@ -43,6 +43,8 @@ void Bus::write_kinds() {
     row.max_retries.store_relaxed(kind == nullptr ? 0 : kind->max_retries);
     row.max_wait_ms.store_relaxed(kind == nullptr ? 0 : kind->max_wait_ms);
     row.max_age_ms.store_relaxed(kind == nullptr ? 0 : kind->max_age_ms);
+    row.min_payload_bytes.store_relaxed(kind == nullptr ? 0 : kind->min_payload_bytes);
+    row.max_payload_bytes.store_relaxed(kind == nullptr ? 0 : kind->max_payload_bytes);
     row.number.store_release(
         before + 1);  // [E20] release: the row is whole; pairs with read_kind() of clients
   }

@@ -75,14 +75,20 @@ void Bus::create_segment(Connection& connection, const layout::SegmentMessage& m
 }
 
 // The made segment is filled: it is sealed, kept for the successor, and replaces the one before.
+// Only then is the consumer answered, so that what it says afterwards rests on it.
 void Bus::publish_segment(Connection& connection, const layout::SegmentMessage& message) {
   const std::size_t index = index_of(message.role);
   Queue& queue = *queues[connection.queue];
+  const std::uint32_t request = message.header.request;
   if (index > 1 || queue.active != connection.number || queue.made[index].fd.get() < 0) {
+    refuse(connection, RefusedCode::kProtocol,
+           "no state or frames segment that this life made waits to be published: make it anew",
+           request);
     return;
   }
   if (const Result<void> sealed = seal_for_readers(queue.made[index].fd.get()); !sealed) {
     log.line(LogLevel::kError, "consumers", sealed.error().text, {{"queue", queue.name}});
+    refuse(connection, RefusedCode::kProtocol, sealed.error().text, request);
     return;
   }
   std::vector<UniqueFd> old;
@@ -96,6 +102,11 @@ void Bus::publish_segment(Connection& connection, const layout::SegmentMessage& 
   QueueRecord& record = ledger.queue(queue.index);
   (index == 0 ? record.state_bytes : record.frames_bytes) = queue.published[index].bytes;
   worker->release(std::move(old));
+  layout::SegmentMessage answer = answer_to(message);
+  answer.found = 1;
+  answer.bytes = queue.published[index].bytes;
+  answer.epoch = queue.published[index].epoch;
+  send(connection, answer);
 }
 
 void Bus::open_segment(Connection& connection, const layout::SegmentMessage& message) {

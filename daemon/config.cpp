@@ -65,6 +65,25 @@ std::optional<std::uint32_t> find_group(const std::string& name) {
 
 bool is_absolute_path(std::string_view path) { return !path.empty() && path.front() == '/'; }
 
+// A quota of memory holds at least one link as producers get it when they ask for none in
+// particular.
+void check_memory(TomlTable& reader, const char* key, std::uint64_t quota_bytes,
+                  const LimitsConfig& limits) {
+  const std::uint64_t smallest = link_bytes(layout::kSlotsMin, kArenaUnitBytes);
+  const std::uint64_t usual = link_bytes(limits.default_slots, limits.default_arena_bytes);
+  const std::string given =
+      std::string("limits.") + key + " = " + std::to_string(quota_bytes) + " holds no link: ";
+  if (quota_bytes != 0 && quota_bytes < smallest) {
+    reader.fail(key, given + "the smallest takes " + std::to_string(smallest) + " bytes",
+                "raise it");
+  } else if (quota_bytes != 0 && quota_bytes < usual) {
+    reader.fail(key,
+                given + "one of default_slots and default_arena_bytes takes " +
+                    std::to_string(usual) + " bytes",
+                "raise it or lower those");
+  }
+}
+
 void read_limits(TomlErrors& errors, const toml::table& table, LimitsConfig& limits) {
   TomlTable reader(errors, table, "limits.");
   reader.number("max_links", limits.max_links, 1, kMaxLinks);
@@ -101,6 +120,8 @@ void read_limits(TomlErrors& errors, const toml::table& table, LimitsConfig& lim
                 "limits.default_arena_bytes is greater than limits.max_arena_bytes",
                 "lower it or raise max_arena_bytes");
   }
+  check_memory(reader, "max_memory_bytes", limits.max_memory_bytes, limits);
+  check_memory(reader, "max_memory_per_uid_bytes", limits.max_memory_per_uid_bytes, limits);
   reader.finish();
 }
 

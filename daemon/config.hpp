@@ -67,12 +67,15 @@ inline constexpr std::uint32_t kSpareConnections = 32;
   return 2 * (max_links + kSpareConnections);
 }
 
+/// What a link takes of [limits] max_memory_bytes: its submission, tracking and one ack segment.
+[[nodiscard]] std::uint64_t link_bytes(std::uint64_t slots, std::uint64_t arena_bytes);
+
 struct LimitsConfig {
   std::uint32_t max_links = 1024;
   std::uint32_t max_links_per_uid = 0;  // 0: as max_links. complete_config() fills in these zeros.
   std::uint32_t max_connections_per_uid = 0;  // 0: max_links_per_uid and kSpareConnections more.
   std::uint32_t hello_timeout_ms = 5000;      // For a client to say what it is.
-  std::uint32_t default_slots = layout::kSlotsDefault;
+  std::uint32_t default_slots = layout::kSlotsDefault;  // For producers that leave it to the bus.
   std::uint32_t max_slots = layout::kSlotsMax;
   std::uint64_t default_arena_bytes = layout::kArenaBytesDefault;
   std::uint64_t max_arena_bytes = 0;           // 0: as max_memory_bytes.

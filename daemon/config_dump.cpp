@@ -98,10 +98,10 @@ void write_limits(Writer& out, const LimitsConfig& limits) {
              "0: max_links_per_uid + 32");
   out.number("hello_timeout_ms", limits.hello_timeout_ms,
              "a client that has not said by then what it is goes");
-  out.number("default_slots", limits.default_slots,
-             "outstanding messages of a link; a power of two");
+  out.number("default_slots", limits.default_slots, "for who asks for none; a power of two");
   out.number("max_slots", limits.max_slots);
-  out.bytes("default_arena_bytes", limits.default_arena_bytes, "payload memory of a link");
+  out.bytes("default_arena_bytes", limits.default_arena_bytes,
+            "for who asks for none; multiple of 4 KiB");
   out.bytes("max_arena_bytes", limits.max_arena_bytes, "0: as max_memory_bytes");
   out.bytes("max_memory_bytes", limits.max_memory_bytes,
             "of all segments; 0: half of the machine's");
@@ -162,7 +162,9 @@ void write_kinds(Writer& out, const std::vector<KindConfig>& kinds) {
   out.comment(
       "max_wait_ms: from commit to begin. max_age_ms: as long as progress can keep it alive.");
   out.comment("supersede: a redelivery is skipped when a newer message of its key succeeded.");
-  out.comment("min_payload_bytes and max_payload_bytes: 0 is no bound.");
+  out.comment(
+      "min_payload_bytes, max_payload_bytes: any other payload is refused to who sends it; 0 is no "
+      "bound.");
   for (const KindConfig& kind : kinds) {
     out.header(&kind == &kinds.front() ? "[[kind]]" : "\n[[kind]]");
     out.number("id", kind.id);

@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "daemon/config.hpp"
+#include "shm_layout/views.hpp"
 
 namespace ackbus::daemon {
 namespace {
@@ -84,6 +85,11 @@ void fill(Number& limit, Number value) {
 }
 
 }  // namespace
+
+std::uint64_t link_bytes(std::uint64_t slots, std::uint64_t arena_bytes) {
+  return layout::SubmissionGeometry{slots, arena_bytes}.bytes() +
+         layout::TrackingGeometry{slots}.bytes() + layout::AckGeometry{slots}.bytes();
+}
 
 bool AccessList::allows(uid_t user, std::span<const gid_t> groups_of_user,
                         uid_t daemon_user) const {

@@ -1,54 +1,16 @@
 #include "daemon/dead_letters.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <filesystem>
 #include <utility>
 
 #include "daemon/dead_letter_file.hpp"
 
 namespace ackbus::daemon {
 namespace {
-
-constexpr std::size_t kMaxFilesScanned = 2'000'000;
-constexpr std::uint64_t kMaxLeftoversKept = 100;
-
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
-
-Error directory_error(const std::string& directory, const Error& reason) {
-  return {reason.code, "dead-letter directory " + directory + ": " + reason.text +
-                           ": correct it or set dead_letters.directory"};
-}
-
-Error directory_error(const std::string& directory, const char* what, int error_number) {
-  return directory_error(directory, system_error(what, error_number));
-}
-
-/// Only its owner may be able to write into it: a letter is sent again as its original sender's.
-Result<void> check_directory(int fd) {
-  struct stat state {};
-  if (fstat(fd, &state) != 0) {
-    return system_error("cannot be examined", errno);
-  }
-  if ((state.st_uid != geteuid() && state.st_uid != 0) || (state.st_mode & 022U) != 0) {
-    return {ErrorCode::kPermission, "others can write to it (chown it to the daemon, chmod 700)"};
-  }
-  if (faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) != 0) {
-    return system_error("cannot be written", errno);
-  }
-  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    return {ErrorCode::kBusy, "another daemon uses it"};
-  }
-  return {};
-}
 
 std::string amount_text(const DeadLetterAmount& used, std::uint64_t letters, std::uint64_t bytes) {
   return std::to_string(used.letters) + " of " + std::to_string(letters) + " letters, " +
@@ -61,105 +23,6 @@ bool has_room(const DeadLetterAmount& used, std::uint64_t file_bytes, std::uint6
 }
 
 }  // namespace
-
-Result<std::unique_ptr<DeadLetters>> DeadLetters::open(const std::string& directory,
-                                                       const DeadLetterLimits& limits) {
-  std::error_code made;
-  std::filesystem::create_directories(std::filesystem::path(directory).parent_path(), made);
-  if (mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
-    return directory_error(directory, "cannot be made", errno);
-  }
-  UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.valid()) {
-    return directory_error(directory, "cannot be opened", errno);
-  }
-  if (auto checked = check_directory(fd.get()); !checked) {
-    return directory_error(directory, checked.error());
-  }
-  std::unique_ptr<DeadLetters> store(new DeadLetters(directory, std::move(fd), limits));
-  if (auto scanned = store->scan(); !scanned) {
-    return directory_error(directory, scanned.error());
-  }
-  return store;
-}
-
-DeadLetters::DeadLetters(std::string directory, UniqueFd directory_fd,
-                         const DeadLetterLimits& limits)
-    : directory_(std::move(directory)), directory_fd_(std::move(directory_fd)), limits_(limits) {}
-
-Result<std::vector<std::string>> DeadLetters::file_names() const {
-  // A descriptor of its own, because the stream closes what it is given; "." also leaves the lock
-  // alone.
-  const int fd = openat(directory_fd_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const std::unique_ptr<DIR, int (*)(DIR*)> stream(fd < 0 ? nullptr : fdopendir(fd), closedir);
-  if (!stream) {
-    const Error error = system_error("cannot be read", errno);
-    const UniqueFd closes(fd);
-    return error;
-  }
-  std::vector<std::string> names;
-  while (const dirent* entry = readdir(stream.get())) {
-    if (names.size() == kMaxFilesScanned) {
-      return {ErrorCode::kFull, "holds more than " + std::to_string(kMaxFilesScanned) + " files"};
-    }
-    names.emplace_back(entry->d_name);
-  }
-  return names;
-}
-
-Result<void> DeadLetters::scan() {
-  Result<std::vector<std::string>> names = file_names();
-  if (!names) {
-    return names.error();
-  }
-  for (const std::string& name : names.value()) {
-    if (ends_with(name, kTemporarySuffix)) {
-      if (++stats_.leftovers <= kMaxLeftoversKept) {
-        move_aside(name);
-      } else {
-        unlinkat(directory_fd_.get(), name.c_str(), 0);
-      }
-    } else if (ends_with(name, kLetterSuffix) || ends_with(name, kRedrivenSuffix)) {
-      if (auto taken = take_in(name); !taken) {
-        return taken;
-      }
-    }
-  }
-  return {};
-}
-
-/// Puts one file of the directory into the index, or aside when it is damaged.
-Result<void> DeadLetters::take_in(const std::string& name) {
-  const Result<Letter> letter = read_letter_file(directory_fd_.get(), name, nullptr);
-  if (letter) {
-    const Letter& read = letter.value();
-    const Entry entry =
-        entry_of(read, sizeof(LetterHeader) + (read.payload_stored ? read.payload_bytes : 0));
-    if (const std::optional<LetterId> new_id = redriven_as(name)) {
-      const std::lock_guard lock(mutex_);
-      redriven_[*new_id] = {read.id, entry};
-    } else {
-      add_to_index(read.id, entry);
-    }
-  } else if (letter.error().code == ErrorCode::kCorrupt) {
-    ++stats_.damaged;
-    move_aside(name);
-  } else {
-    return letter.error();
-  }
-  return {};
-}
-
-Error DeadLetters::error_of(const Error& reason) const {
-  return directory_error(directory_, reason);
-}
-
-/// Renames a file so that no scan meets it again, while a person still can. If even that fails it
-/// is met again: no harm.
-void DeadLetters::move_aside(const std::string& name) {
-  const std::string bad = name + kBadSuffix;
-  renameat(directory_fd_.get(), name.c_str(), directory_fd_.get(), bad.c_str());
-}
 
 Result<void> DeadLetters::check_room(const LetterId& id, std::uint32_t uid,
                                      std::uint64_t file_bytes) const {
@@ -184,7 +47,7 @@ Result<void> DeadLetters::check_room(const LetterId& id, std::uint32_t uid,
                                   needs + "max_letters or max_bytes"};
   }
   if (!has_room(own, file_bytes, limits_.max_letters_per_uid, limits_.max_bytes_per_uid)) {
-    return {ErrorCode::kFull,
+    return {ErrorCode::kQuota,
             "dead-letter directory " + directory_ + " is full for user " + std::to_string(uid) +
                 ": " + amount_text(own, limits_.max_letters_per_uid, limits_.max_bytes_per_uid) +
                 needs + "max_letters_per_uid or max_bytes_per_uid"};
@@ -194,6 +57,9 @@ Result<void> DeadLetters::check_room(const LetterId& id, std::uint32_t uid,
 
 Result<void> DeadLetters::write(const Letter& draft, std::span<const std::byte> payload,
                                 const std::function<bool()>& still_valid) {
+  if (auto followed = follow_directory(); !followed) {
+    return followed;
+  }
   const Letter letter = with_history(draft);
   std::uint64_t payload_limit_bytes = 0;
   {
@@ -244,6 +110,9 @@ bool DeadLetters::exists(const LetterId& id) const {
 
 std::vector<Letter> DeadLetters::list(const DeadLetterFilter& filter, std::size_t limit) {
   std::vector<Letter> letters;
+  if (!follow_directory()) {
+    return letters;
+  }
   for (const LetterId& id : matching(filter)) {
     if (letters.size() >= limit) {
       break;
@@ -260,6 +129,9 @@ std::vector<Letter> DeadLetters::list(const DeadLetterFilter& filter, std::size_
 
 Result<StoredLetter> DeadLetters::read(const LetterId& id) {
   StoredLetter stored;
+  if (auto followed = follow_directory(); !followed) {
+    return followed.error();
+  }
   if (!exists(id)) {
     return {ErrorCode::kNotFound,
             "dead letter " + to_text(id) + ": there is none in " + directory_};
@@ -286,6 +158,9 @@ void DeadLetters::note_damage(const LetterId& id, const Error& error) {
 }
 
 Result<DeadLetterAmount> DeadLetters::purge(const DeadLetterFilter& filter) {
+  if (auto followed = follow_directory(); !followed) {
+    return followed.error();
+  }
   const DeadLetterAmount before = stats().total;
   for (const LetterId& id : matching(filter)) {
     if (auto removed = remove(id); !removed) {
@@ -306,7 +181,7 @@ void DeadLetters::purge_moved_aside() {
     return;
   }
   for (const std::string& name : names.value()) {
-    if (ends_with(name, kBadSuffix)) {
+    if (name.ends_with(kBadSuffix)) {
       unlinkat(directory_fd_.get(), name.c_str(), 0);
     }
   }

@@ -82,7 +82,9 @@ class DeadLetters {
   /// Keeps the letter; when it returns without an error the letter survives a power cut. The
   /// payload is read once, here. `still_valid` (may be empty) is asked after that; false withdraws
   /// the letter with kCancelled. A letter of the same id is replaced, so a new daemon may do again
-  /// what an old one had begun. kFull names directory, bytes and remedy.
+  /// what an old one had begun. kFull, and kQuota when only its sender's room is used up, name
+  /// directory, bytes and remedy. A directory that was put in the place of the one that was opened
+  /// is used from then on, with what lies in it; while there is none the letter is refused.
   Result<void> write(const Letter& draft, std::span<const std::byte> payload,
                      const std::function<bool()>& still_valid = {});
 
@@ -123,6 +125,9 @@ class DeadLetters {
   [[nodiscard]] bool is_redriven(const LetterId& new_id) const;
   [[nodiscard]] std::vector<LetterId> redriven() const;
 
+  /// Any thread. The user whose room the letter needs: of a redriven message its first sender.
+  [[nodiscard]] std::uint32_t sender_of(const Letter& letter) const;
+
   /// Any thread. Dead letters only; the limits count those taken out too.
   [[nodiscard]] DeadLetterStats stats() const;
 
@@ -147,6 +152,7 @@ class DeadLetters {
   };
 
   DeadLetters(std::string directory, UniqueFd directory_fd, const DeadLetterLimits& limits);
+  Result<void> follow_directory();
   Result<void> scan();
   Result<std::vector<std::string>> file_names() const;
   Result<void> take_in(const std::string& name);
@@ -166,8 +172,8 @@ class DeadLetters {
   [[nodiscard]] std::vector<LetterId> matching(const DeadLetterFilter& filter) const;
 
   const std::string directory_;
-  const UniqueFd directory_fd_;  // Also holds the lock that keeps a second daemon out.
-  mutable std::mutex mutex_;     // Protects what follows; never held during disk work.
+  UniqueFd directory_fd_;     // Also holds the lock that keeps a second daemon out.
+  mutable std::mutex mutex_;  // Protects what follows; never held during disk work.
   DeadLetterLimits limits_;
   Index index_;
   std::map<LetterId, Redriven> redriven_;  // By the new id; as many as messages under way.

@@ -76,6 +76,12 @@ std::vector<LetterId> DeadLetters::redriven() const {
   return ids;
 }
 
+std::uint32_t DeadLetters::sender_of(const Letter& letter) const {
+  const std::lock_guard lock(mutex_);
+  const auto before = redriven_.find(letter.id);
+  return before == redriven_.end() ? letter.sender_uid : before->second.entry.sender_uid;
+}
+
 /// A dead letter, or one that was taken out in its turn.
 bool DeadLetters::is_kept(const LetterId& id) const {
   const std::lock_guard lock(mutex_);

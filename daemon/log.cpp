@@ -193,10 +193,10 @@ Log::Log(Options options) : options_(std::move(options)) {
   }
 }
 
-void Log::line(LogLevel level, std::string_view category, std::string_view message,
+bool Log::line(LogLevel level, std::string_view category, std::string_view message,
                std::vector<LogField> fields) {
   const std::lock_guard lock(mutex_);
-  write(level, category, message, std::move(fields));
+  return write(level, category, message, std::move(fields));
 }
 
 void Log::state(LogLevel level, std::string_view category, std::string_view key,
@@ -222,6 +222,24 @@ void Log::forget(std::string_view category, std::string_view key) {
   states_.erase(state_key(category, key));
 }
 
+std::uint64_t Log::tell_suppressed() {
+  const std::lock_guard lock(mutex_);
+  const std::uint64_t now_ns = options_.clock().monotonic_ns;
+  std::uint64_t next_ns = UINT64_MAX;
+  for (auto& [category, window] : windows_) {
+    if (window.suppressed == 0) {
+      continue;
+    }
+    if (now_ns - window.start_ns < kMinuteNs) {
+      next_ns = std::min(next_ns, window.start_ns + kMinuteNs);
+    } else if (!write(window.suppressed_level, category,
+                      "left out: log_records_per_minute is used up", {})) {
+      window.suppressed = 0;  // The level was raised meanwhile: it is not to be heard.
+    }
+  }
+  return next_ns;
+}
+
 void Log::set_level(LogLevel level) {
   const std::lock_guard lock(mutex_);
   options_.level = level;
@@ -241,12 +259,14 @@ bool Log::write(LogLevel level, std::string_view category, std::string_view mess
   Window* window = open_window(category, now.monotonic_ns);
   if (window->written >= options_.records_per_minute) {  // Above it: it was lowered meanwhile.
     ++window->suppressed;
+    window->suppressed_level = std::max(window->suppressed_level, level);
     return false;
   }
   ++window->written;
   LogRecord record{now.realtime_ns,       level,
                    std::string(category), std::string(message),
                    std::move(fields),     std::exchange(window->suppressed, 0)};
+  window->suppressed_level = LogLevel::kReserved;
   options_.sink(record);
   return true;
 }
@@ -259,7 +279,7 @@ Log::Window* Log::open_window(std::string_view category, std::uint64_t now_ns) {
     if (windows_.size() == kMaxCategories) {
       windows_.clear();
     }
-    found = windows_.emplace(category, Window{now_ns, 0, 0}).first;
+    found = windows_.emplace(category, Window{.start_ns = now_ns}).first;
   }
   Window& window = found->second;
   if (now_ns - window.start_ns >= kMinuteNs) {

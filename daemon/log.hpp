@@ -3,8 +3,9 @@
 // Purpose: an operator reads what changed, with the same words and keys everywhere. Data flow: any
 // part of the daemon calls line() or state(); under journald each record becomes native fields
 // (sd_journal_sendv), elsewhere one logfmt line on stderr. Each category may write so many records
-// a minute; what is left out is counted and the next record says how many. Threads: any; a mutex
-// orders the records. The clock is given, so tests run in virtual time.
+// a minute; what is left out is counted, and the next record, or one of its own when the minute is
+// over, says how many. Threads: any; a mutex orders the records. The clock is given, so tests run
+// in virtual time.
 #pragma once
 
 #include <cstdint>
@@ -70,8 +71,8 @@ class Log {
 
   explicit Log(Options options);
 
-  /// Writes a record, unless the category has used up its minute.
-  void line(LogLevel level, std::string_view category, std::string_view message,
+  /// Writes a record, unless the category has used up its minute. Whether it was written.
+  bool line(LogLevel level, std::string_view category, std::string_view message,
             std::vector<LogField> fields = {});
 
   /// Writes a record when `message` differs from the last one written under `category` and `key`
@@ -83,6 +84,11 @@ class Log {
   /// Forgets the state of a key whose subject is gone.
   void forget(std::string_view category, std::string_view key);
 
+  /// For a timer: writes, for each category whose minute is over, how much was left out of it, if
+  /// no record said so yet. Gives the monotonic time in nanoseconds at which there will be more to
+  /// tell, UINT64_MAX for never.
+  std::uint64_t tell_suppressed();
+
   void set_level(LogLevel level);
   void set_records_per_minute(std::uint32_t records);
 
@@ -91,6 +97,7 @@ class Log {
     std::uint64_t start_ns = 0;
     std::uint32_t written = 0;
     std::uint64_t suppressed = 0;
+    LogLevel suppressed_level = LogLevel::kReserved;  // The highest of them.
   };
 
   bool write(LogLevel level, std::string_view category, std::string_view message,

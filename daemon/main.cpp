@@ -4,6 +4,8 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
+#include <exception>
+#include <optional>
 #include <string>
 
 #include "daemon/bus.hpp"
@@ -96,13 +98,11 @@ int serve(const Arguments& arguments, Config config) {
   return 0;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+// The exit status when there is nothing more to do, after --help or a mistake on the command line.
+std::optional<int> parse(int argc, char** argv, Arguments& arguments) {
   CLI::App app{
       "The daemon of an ackbus bus: owns its memory, reconciles messages with acks, keeps dead "
       "letters."};
-  Arguments arguments;
   app.add_option("--config", arguments.config_path, "TOML file; without it the defaults");
   app.add_option("--runtime-dir", arguments.runtime_dir,
                  "directory of the control socket BUS.sock");
@@ -120,6 +120,23 @@ int main(int argc, char** argv) {
       return app.exit(error);  // --help or --version: printed as asked.
     }
     std::fprintf(stderr, "ackbusd: %s: see ackbusd --help\n", error.what());
+    return kExitUsage;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+// Nothing is caught once it serves: whatever is thrown there ends the process where it stands, and
+// the next daemon goes on from what this one had stored.
+int main(int argc, char** argv) {
+  Arguments arguments;
+  try {
+    if (const std::optional<int> done = parse(argc, argv, arguments)) {
+      return *done;
+    }
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "ackbusd: %s\n", error.what());
     return kExitUsage;
   }
   Result<Config> config = build_config(arguments);

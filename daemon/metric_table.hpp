@@ -195,7 +195,7 @@ inline constexpr std::array<MetricDefinition, kMetricCount> kMetrics = {{
      MetricType::kGauge,
      {"bus"}},
     {"ackbus_dead_letter_store_writable",
-     "1 when the store takes letters; 0: verdicts wait.",
+     "0 while a letter waits that the store refused.",
      MetricType::kGauge,
      {"bus"}},
     {"ackbus_dead_letters_damaged_total",

@@ -56,6 +56,8 @@ AnswerCode answer_code_of(ErrorCode code) {
     case ErrorCode::kPermission:
       return AnswerCode::kPermission;
     case ErrorCode::kFull:
+    case ErrorCode::kNoSpace:
+    case ErrorCode::kQuota:
       return AnswerCode::kQuota;
     case ErrorCode::kNoMemory:
       return AnswerCode::kMemory;

@@ -21,7 +21,9 @@ enum class ErrorCode : std::uint8_t {
   kNotFound,      ///< There is no such thing.
   kExists,        ///< The name or the place is taken.
   kPermission,    ///< The system or the configuration does not allow it.
-  kFull,          ///< A configured limit or the disk is used up.
+  kFull,          ///< A configured limit is used up.
+  kNoSpace,       ///< The disk is used up.
+  kQuota,         ///< One user's share of a limit is used up; others still have room.
   kNoMemory,      ///< The machine has not enough memory.
   kCorrupt,       ///< Stored or received bytes are not what they claim to be.
   kBusy,          ///< Try again later.
@@ -50,7 +52,7 @@ struct Error {
       return ErrorCode::kExists;
     case ENOSPC:
     case EDQUOT:
-      return ErrorCode::kFull;
+      return ErrorCode::kNoSpace;
     case ENOMEM:
       return ErrorCode::kNoMemory;
     case EAGAIN:

@@ -194,7 +194,7 @@ void LinkTracker::decide(const SlotView& view, std::uint32_t slot, std::uint64_t
   } else if (layout::outcome_sequence(view.outcome) != view.descriptor.number) {
     examine_open(view, slot, now_ns);
   } else if (view.entry.state == PendingState::kExhausting) {
-    continue_verdict(view, slot);
+    continue_verdict(view, slot, now_ns);
   }
 }
 
@@ -218,7 +218,7 @@ void LinkTracker::examine_open(const SlotView& view, std::uint32_t slot, std::ui
         withdraw_undelivered(view, slot);
         examine(slot, now_ns);
       } else {
-        continue_verdict(view, slot);
+        continue_verdict(view, slot, now_ns);
       }
       break;
     case PendingState::kVerdict:
@@ -232,7 +232,9 @@ void LinkTracker::note_begun(std::uint32_t slot, const layout::BegunCopy& begun)
   if (mirror.attempts_of != begun.sequence) {
     mirror.attempts_of = begun.sequence;
     mirror.attempt_ns.clear();
+    mirror.last_begun = 0;
   }
+  mirror.last_begun = std::max(mirror.last_begun, begun.attempt);
   if (mirror.attempt_ns.size() < kAttemptTimesMax &&
       (mirror.attempt_ns.empty() || mirror.attempt_ns.back() < begun.begun_ns)) {
     mirror.attempt_ns.push_back(begun.begun_ns);
@@ -279,7 +281,7 @@ void LinkTracker::examine_begun(const SlotView& view, std::uint32_t slot, const 
   if (progressed) {
     due_ns = std::min(due_ns, oldest_ns + limits.max_age_ns);
     if (now_ns >= oldest_ns + limits.max_age_ns) {
-      start_verdict(view, slot, VerdictReason::kMaxAge);
+      start_verdict(view, slot, VerdictReason::kMaxAge, now_ns);
       return;
     }
   }
@@ -360,7 +362,7 @@ void LinkTracker::attempt_over(const SlotView& view, std::uint32_t slot, const L
   PendingCopyValue entry = view.entry;
   entry.retries = std::max(entry.retries, std::min(reported, layout::kRetriesMax));
   if (entry.retries >= limits.max_retries) {
-    start_verdict(view, slot, VerdictReason::kRetries);
+    start_verdict(view, slot, VerdictReason::kRetries, now_ns);
     return;
   }
   entry.retries += 1;

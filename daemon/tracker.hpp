@@ -141,6 +141,9 @@ class LinkTracker {
     bool committed = false;
   };
   [[nodiscard]] std::optional<SlotView> look(std::uint32_t slot) const;
+  // The latest attempt of this message that was begun, 0 for none: what its letter says. See
+  // docs/dead-letters.md.
+  [[nodiscard]] std::uint32_t attempts_begun(const SlotView& view, std::uint32_t slot) const;
   [[nodiscard]] std::uint64_t slots() const { return submission_.slots(); }
   [[nodiscard]] std::uint64_t pending_seen() const { return pending_seen_; }
   [[nodiscard]] std::uint64_t oldest_sent_ns() const { return oldest_sent_ns_; }
@@ -149,7 +152,9 @@ class LinkTracker {
   struct Mirror {
     layout::PendingCopyValue entry;
     std::vector<std::uint64_t> attempt_ns;
-    std::uint64_t attempts_of = 0;  // the sequence attempt_ns speaks of
+    std::uint64_t attempts_of = 0;      // the sequence that these two speak of
+    std::uint32_t last_begun = 0;       // the highest attempt that was seen begun
+    std::uint64_t letter_after_ns = 0;  // the store refused: not tried before
     bool letter_running = false;
     bool letter_written = false;
   };
@@ -174,9 +179,10 @@ class LinkTracker {
   void attempt_over(const SlotView& view, std::uint32_t slot, const Limits& limits,
                     std::uint32_t attempt, std::uint32_t reported, std::uint32_t delay_ms,
                     RetryCause cause, std::uint64_t now_ns);
-  void start_verdict(const SlotView& view, std::uint32_t slot, layout::VerdictReason reason);
+  void start_verdict(const SlotView& view, std::uint32_t slot, layout::VerdictReason reason,
+                     std::uint64_t now_ns);
   void end_undelivered(const SlotView& view, std::uint32_t slot, std::uint64_t now_ns);
-  void continue_verdict(const SlotView& view, std::uint32_t slot);
+  void continue_verdict(const SlotView& view, std::uint32_t slot, std::uint64_t now_ns);
   void finish_verdict(std::uint32_t slot, std::uint64_t sequence);
   void withdraw_verdict(const SlotView& view, std::uint32_t slot);
   void withdraw_undelivered(const SlotView& view, std::uint32_t slot);

@@ -32,8 +32,10 @@ bool ended_by_verdict(std::uint8_t outcome) {
 
 }  // namespace
 
-void LinkTracker::start_verdict(const SlotView& view, std::uint32_t slot, VerdictReason reason) {
+void LinkTracker::start_verdict(const SlotView& view, std::uint32_t slot, VerdictReason reason,
+                                std::uint64_t now_ns) {
   mirrors_[slot].letter_written = false;
+  mirrors_[slot].letter_after_ns = 0;
   PendingCopyValue entry = view.entry;
   entry.state = PendingState::kExhausting;
   entry.reason = reason;
@@ -42,7 +44,7 @@ void LinkTracker::start_verdict(const SlotView& view, std::uint32_t slot, Verdic
   intervene();
   if (const std::optional<SlotView> again = look(slot);
       again && again->descriptor.number == entry.sequence) {
-    continue_verdict(*again, slot);
+    continue_verdict(*again, slot, now_ns);
   }
 }
 
@@ -50,6 +52,7 @@ void LinkTracker::start_verdict(const SlotView& view, std::uint32_t slot, Verdic
 // run.
 void LinkTracker::end_undelivered(const SlotView& view, std::uint32_t slot, std::uint64_t now_ns) {
   mirrors_[slot].letter_written = false;
+  mirrors_[slot].letter_after_ns = 0;
   PendingCopyValue entry = view.entry;
   entry.state = PendingState::kExhausting;
   entry.reason = VerdictReason::kUndelivered;
@@ -66,12 +69,13 @@ void LinkTracker::end_undelivered(const SlotView& view, std::uint32_t slot, std:
     withdraw_undelivered(*again, slot);
     examine(slot, now_ns);
   } else {
-    continue_verdict(*again, slot);
+    continue_verdict(*again, slot, now_ns);
   }
 }
 
-// Exhausting: write the letter, or, when the message was settled meanwhile, withdraw.
-void LinkTracker::continue_verdict(const SlotView& view, std::uint32_t slot) {
+// Exhausting: write the letter, unless the store refused it just now; or, when the message was
+// settled meanwhile, withdraw.
+void LinkTracker::continue_verdict(const SlotView& view, std::uint32_t slot, std::uint64_t now_ns) {
   Mirror& mirror = mirrors_[slot];
   if (mirror.letter_running) {
     return;
@@ -84,19 +88,46 @@ void LinkTracker::continue_verdict(const SlotView& view, std::uint32_t slot) {
     withdraw_verdict(view, slot);
     return;
   }
+  if (now_ns < mirror.letter_after_ns) {
+    host_.arm(slot, mirror.letter_after_ns);
+    return;
+  }
   LetterDraft draft;
   draft.slot = slot;
   draft.descriptor = view.descriptor;
   draft.reason = view.entry.reason;
-  draft.attempts = view.begun.sequence != 0 || view.entry.attempt > 1 ? view.entry.attempt : 0;
+  draft.attempts = attempts_begun(view, slot);
   draft.deaths = view.entry.deaths;
-  draft.begun_ns = view.begun.begun_ns;
-  if (mirror.attempts_of == view.descriptor.number) {
-    draft.attempt_ns = mirror.attempt_ns;
+  if (draft.attempts != 0) {
+    draft.begun_ns = view.begun.begun_ns;
+    if (mirror.attempts_of == view.descriptor.number) {
+      draft.attempt_ns = mirror.attempt_ns;
+    }
   }
   mirror.letter_running = true;
   letters_running_ += 1;
   host_.write_letter(std::move(draft));
+}
+
+// With the clock at begin an attempt is used up by what was begun only, so the entry tells, whoever
+// restarted. With the clock at commit it tells nothing of the kind: then what this life or this
+// daemon saw, and each counted death was a begun delivery too.
+std::uint32_t LinkTracker::attempts_begun(const SlotView& view, std::uint32_t slot) const {
+  const PendingCopyValue& entry = view.entry;
+  const Mirror& mirror = mirrors_[slot];
+  if (entry.reason == VerdictReason::kUndelivered) {
+    return 0;  // What its life answers with Skipped{verdict} has a begun word, and did not run.
+  }
+  if (limits_of(view.descriptor).clock_from_commit) {
+    const std::uint32_t noted =
+        mirror.attempts_of == view.descriptor.number ? mirror.last_begun : 0;
+    const std::uint32_t seen = view.begun.sequence != 0 ? view.begun.attempt : noted;
+    return std::max<std::uint32_t>(entry.deaths, std::min(seen, entry.attempt));
+  }
+  const bool used_up =
+      entry.reason == VerdictReason::kRetries || entry.reason == VerdictReason::kMaxAge;
+  const bool begun = view.begun.sequence != 0 && view.begun.attempt >= entry.attempt;
+  return std::max(entry.attempt, 1U) - (used_up || begun ? 0 : 1);
 }
 
 void LinkTracker::letter_done(std::uint32_t slot, std::uint64_t sequence, LetterResult result,
@@ -108,8 +139,8 @@ void LinkTracker::letter_done(std::uint32_t slot, std::uint64_t sequence, Letter
     return;
   }
   if (result == LetterResult::kFailed) {
-    host_.arm(slot,
-              now_ns + kLetterPauseNs);  // No verdict without a letter: the message stays pending.
+    mirror.letter_after_ns = now_ns + kLetterPauseNs;
+    host_.arm(slot, mirror.letter_after_ns);  // No verdict without a letter: it stays pending.
     return;
   }
   mirror.letter_written = result == LetterResult::kWritten;
@@ -197,9 +228,9 @@ void LinkTracker::note_late(const SlotView& view, std::uint32_t slot) {
 void LinkTracker::examine_answered(const SlotView& view, std::uint32_t slot, std::uint64_t now_ns) {
   if (layout::answer_code(view.answer.code_flags) == AckCode::kSkippedVerdict) {
     if (view.entry.state == PendingState::kExhausting) {
-      continue_verdict(view, slot);
+      continue_verdict(view, slot, now_ns);
     } else if (view.entry.state != PendingState::kVerdict) {
-      start_verdict(view, slot, VerdictReason::kUndelivered);
+      start_verdict(view, slot, VerdictReason::kUndelivered, now_ns);
     }
     return;
   }

@@ -15,7 +15,7 @@ int main(int count, char** arguments) {
   auto consumer = ackbus::Consumer::connect(options);
   if (!consumer) return fail(consumer.error());
 
-  const std::chrono::seconds lifetime(count > 1 ? std::atoi(arguments[1]) : 3600);
+  const std::chrono::seconds lifetime(count > 1 ? std::strtol(arguments[1], nullptr, 10) : 3600);
   const auto deadline = std::chrono::steady_clock::now() + lifetime;
   for (;;) {
     auto message = consumer->take(deadline);

@@ -4,6 +4,8 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <exception>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -64,11 +66,9 @@ int work(const Arguments& arguments) {
   });
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+// The exit status when there is nothing more to do, after --help or a mistake on the command line.
+std::optional<int> parse(int argc, char** argv, Arguments& arguments) {
   CLI::App app{"Simulates force-directed graphs for the producers of an ackbus queue."};
-  Arguments arguments;
   arguments.connect.client = "ackbus-gpu";
   arguments.connect.max_running = 1;  // One message at a time: the engine is one simulation.
   app.add_option("--runtime-dir", arguments.connect.runtime_dir,
@@ -89,6 +89,23 @@ int main(int argc, char** argv) {
       return app.exit(error);  // --help or --version: printed as asked.
     }
     std::fprintf(stderr, "ackbus-gpu: %s: see ackbus-gpu --help\n", error.what());
+    return ackbus::gpu::kExitUsage;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+// Nothing is caught once it serves: whatever is thrown there ends the process where it stands, as a
+// death and not with a goodbye, so that a message that causes it is found out.
+int main(int argc, char** argv) {
+  Arguments arguments;
+  try {
+    if (const std::optional<int> done = parse(argc, argv, arguments)) {
+      return *done;
+    }
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "ackbus-gpu: %s\n", error.what());
     return ackbus::gpu::kExitUsage;
   }
   install_signals();

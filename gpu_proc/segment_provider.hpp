@@ -27,7 +27,8 @@ class SegmentProvider {
   // valid. A created segment that was not published is dropped by the next create of its role.
   virtual std::span<std::byte> create(SegmentRole role, std::size_t bytes) = 0;
   // The created segment takes the place of the published one, whose memory may then go away.
-  // Everything that must be in it has been written.
+  // Everything that must be in it has been written. Where that fails the provider sees to it that
+  // nothing more is answered in this life.
   virtual void publish(SegmentRole role) = 0;
   // Why the last create gave nothing, as text for the Failed ack; may be empty.
   [[nodiscard]] virtual std::string failure() const { return {}; }

@@ -107,7 +107,7 @@ std::string read_motion(const std::byte* copy, std::uint64_t commit, SimulationS
     return "motion copy does not match its checksum";
   }
   for (const payload::ParameterRecord& record : parameters) {
-    const std::string error = payload::parameter_error(record);
+    std::string error = payload::parameter_error(record);
     if (!error.empty()) return error;
     set_parameter(state.settings, record);
   }

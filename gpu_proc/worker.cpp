@@ -14,7 +14,9 @@ using namespace std::chrono_literals;
 constexpr auto kTakePause = 500ms;  // how long one take waits; a signal ends it earlier
 constexpr auto kAlivePause = 1s;
 constexpr auto kProgressPause = 200ms;  // long work says so this often
-constexpr auto kSegmentPatience = 30s;  // for the daemon to make a segment
+// For the daemon to make or publish a segment: below the WatchdogSec= of the unit, which nobody
+// feeds meanwhile.
+constexpr auto kSegmentPatience = 15s;
 
 SegmentKind kind_of(SegmentRole role) {
   return role == SegmentRole::kState ? SegmentKind::kState : SegmentKind::kFrames;
@@ -59,6 +61,9 @@ int Worker::run(const volatile std::sig_atomic_t& stop, const std::function<void
     const std::uint64_t epoch = consumer_.statistics().epoch;
     if (epoch != 0 && epoch != epoch_) {
       begin_life(epoch);
+      if (unpublished_) {
+        return kExitRestart;
+      }
     }
     if (epoch != 0 && !said) {
       said = true;
@@ -138,6 +143,9 @@ int Worker::answer(const Delivery& delivery) {
                  reply.text.c_str());
     return kExitRestart;
   }
+  if (unpublished_) {
+    return kExitRestart;
+  }
   send(delivery, reply);
   return 0;
 }
@@ -164,13 +172,19 @@ std::span<std::byte> Worker::create(SegmentRole role, std::size_t bytes) {
   return slot_of(role).created->bytes();
 }
 
+// Without the daemon this life is over, and the next one starts from this process's own memory.
+// With it, a segment that is not published would hide from a successor what is answered from here
+// on: better to leave now, before the answer, and begin again from the published one.
 void Worker::publish(SegmentRole role) {
+  alive_if_due();
   Slot& slot = slot_of(role);
   const Result<void> published =
       consumer_.publish_segment(kind_of(role), steady_clock::now() + kSegmentPatience);
   if (!published) {
-    std::fprintf(stderr, "ackbus-gpu: a segment could not be published: %s\n",
-                 published.error().text.c_str());
+    const bool life_ends = published.error().code == ErrorCode::kDisconnected;
+    unpublished_ = !life_ends;
+    std::fprintf(stderr, "ackbus-gpu: a segment is not published: %s%s\n",
+                 published.error().text.c_str(), life_ends ? "" : ": leaving to be started again");
   }
   slot.published = std::move(slot.created);
   slot.created.reset();

@@ -66,6 +66,7 @@ class Worker final : public SegmentProvider {
   std::vector<std::uint64_t> copy_;  // the payload at work, aligned to 8
   Slot slots_[2];
   std::string failure_;
+  bool unpublished_ = false;  // a segment of this life stays unseen: leave, and answer nothing more
 };
 
 }  // namespace ackbus::gpu

@@ -29,7 +29,6 @@ enum class AckCode : std::uint8_t {
   kSkippedSuperseded = 6,           // a newer message of the same kind and key succeeded
   kSkippedVerdict = 7,              // the daemon's verdict came first
 };
-inline constexpr std::uint8_t kAckCodeMax = 7;
 
 enum AckFlags : std::uint32_t {
   kAckHasText = 1U << 0,  // the record has text or metadata

@@ -34,8 +34,10 @@ struct KindRow {
   Cell<std::uint32_t> max_retries;
   Cell<std::uint32_t> max_wait_ms;
   Cell<std::uint64_t> max_age_ms;
+  Cell<std::uint64_t> min_payload_bytes;
+  Cell<std::uint64_t> max_payload_bytes;  // 0: no bound
 };
-static_assert(sizeof(KindRow) == 64);
+static_assert(sizeof(KindRow) == 80);
 
 struct QueueRow {
   Cell<std::uint64_t> number;

@@ -61,12 +61,12 @@ class Cell {
       value_;  // mutable: atomic_ref wants a mutable object even to load; readers map it read-only.
 };
 
-// The seqlock's fences (design section 3): the writer's between number 0 and the fields, the
-// reader's between the fields and the second look at the number.
+// The seqlock's fences (docs/architecture.md#records-that-are-rewritten): the writer's between
+// number 0 and the fields, the reader's between the fields and the second look at the number.
 inline void fence_release() { std::atomic_thread_fence(std::memory_order_release); }
 inline void fence_acquire() { std::atomic_thread_fence(std::memory_order_acquire); }
 // The full fence between publishing and reading the peer's `sleeping`, and between arming and
-// looking again (section 5).
+// looking again (docs/architecture.md#sleeping-and-waking).
 inline void fence_full() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
 }  // namespace ackbus::layout

@@ -44,7 +44,8 @@ enum class ControlType : std::uint16_t {
   kStandby = 27,     // to the consumer: another one is active
   kWake = 28,        // look again
   kClosed = 29,      // to the producer: its link is closed, with the reason
-  kSegment = 30,     // answer to kCreateSegment (writable) and kOpenSegment (read-only): [segment]
+  kSegment = 30,     // answer to kCreateSegment (writable) and kOpenSegment (read-only): [segment];
+                     // to kPublishSegment without one
   kAnswer = 31,      // answer to kQuery: text
 };
 
@@ -66,10 +67,10 @@ struct HelloMessage {
   std::uint32_t role;  // ClientRole
   std::uint64_t fingerprint;
   char queue[kNameBytesMax];
-  char client[kNameBytesMax];    // for logs and status
-  std::uint32_t slots;           // producer: wished
+  char client[kNameBytesMax];  // for logs and status
+  std::uint32_t slots;         // producer: wished, 0 the bus's default; consumer: 1 would stand by
   std::uint32_t min_timeout_ms;  // producer: no message asks for less
-  std::uint64_t arena_bytes;     // producer: wished
+  std::uint64_t arena_bytes;     // producer: wished, 0 the bus's default
   std::uint64_t link;            // re-attaching: the link's number and token; else 0
   std::uint64_t token[2];
   std::uint64_t
@@ -89,7 +90,7 @@ static_assert(sizeof(LinkMessage) == 32);
 struct SegmentMessage {
   ControlHeader header;
   std::uint32_t role;   // SegmentRole: state or frames
-  std::uint32_t found;  // kSegment: 1 with a descriptor, 0 there is none
+  std::uint32_t found;  // kSegment: 1 it is there or published, 0 there is none
   std::uint64_t bytes;
   std::uint64_t epoch;
   char queue[kNameBytesMax];

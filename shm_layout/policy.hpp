@@ -30,10 +30,11 @@ struct BackoffPolicy {
   std::uint32_t jitter_percent = 0;
 
   // The delay in milliseconds before retry `retry` (1 is the first): min(base_ms * 2^(retry - 1),
-  // max_ms), as in section 6 of the design. Retry 0 is the first delivery, which waits for nothing:
-  // 0. With jitter the delay is shortened by a share between 0 and jitter_percent of it, so the
-  // formula stays the upper bound and the cap holds. `random_word` is uniform over all 32-bit
-  // values and chooses the share: 0 shortens nothing, and the same word gives the same delay.
+  // max_ms), as in docs/architecture.md#what-the-daemon-decides. Retry 0 is the first delivery,
+  // which waits for nothing: 0. With jitter the delay is shortened by a share between 0 and
+  // jitter_percent of it, so the formula stays the upper bound and the cap holds. `random_word` is
+  // uniform over all 32-bit values and chooses the share: 0 shortens nothing, and the same word
+  // gives the same delay.
   [[nodiscard]] constexpr std::uint32_t delay_ms(std::uint32_t retry,
                                                  std::uint32_t random_word = 0) const {
     const std::uint64_t full_ms = full_delay_ms(retry);

@@ -24,7 +24,6 @@ enum class SegmentRole : std::uint32_t {
   kBus = 4,
   kState = 5,
   kFrames = 6,
-  kLedger = 7,
 };
 
 inline constexpr std::uint64_t kSegmentMagic =

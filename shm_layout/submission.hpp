@@ -24,7 +24,6 @@ enum MessageFlags : std::uint32_t {
   kFlagInline = 1U << 1,   // the payload is in the descriptor (and copied into the place)
   kFlagAfter = 1U << 2,    // the descriptor names an earlier message to wait for
   kFlagKeyed = 1U << 3,    // the descriptor has an explicit non-zero key
-  kFlagsKnown = (1U << 4) - 1,
 };
 
 inline constexpr std::uint32_t pack_kind(std::uint16_t kind, std::uint32_t flags) {

@@ -38,8 +38,7 @@ enum class VerdictReason : std::uint8_t {
   kGone = 5,             // no outcome: untracked and begun in a life that ended
   kClosedQueue = 6,      // Closed: the queue was removed
   kClosedBus = 7,        // Closed: the bus was shut down for good
-  kClosedUnknown = 8,    // Closed: the store of segments was lost
-  kClosedViolation = 9,  // Closed: the link broke the protocol
+  kClosedViolation = 9,  // Closed: the link broke the protocol (8 is never given)
 };
 inline constexpr std::uint8_t kVerdictReasonMax = 9;
 

@@ -1,5 +1,7 @@
 #include "tools/command_bench.hpp"
 
+#include <cmath>
+
 #include "tools/text_table.hpp"
 #include "tools/version.hpp"
 
@@ -11,9 +13,7 @@ using Json = nlohmann::ordered_json;
 double ratio_of(double one, double other) { return other > 0 ? one / other : 0; }
 
 // To three places: what follows is noise.
-double rounded(double value) {
-  return static_cast<double>(static_cast<std::int64_t>(value * 1000 + 0.5)) / 1000;
-}
+double rounded(double value) { return std::round(value * 1000) / 1000; }
 
 Json machine_json(const bench::Machine& machine, const bench::CorePair& cores) {
   Json used = {{"producer", cores.producer},

@@ -47,8 +47,10 @@ Finding examine_letters(const BusStatus& status) {
                              format_bytes(letters.bytes) + " of " +
                              format_bytes(letters.limit_bytes);
   if (!letters.writable) {
-    return {Health::kBad, "dead letters", detail + ", the directory cannot be written",
-            "give the daemon's user the directory, or free space on its disk"};
+    return {
+        Health::kBad, "dead letters", detail + ", letters are refused",
+        "the daemon's log has the cause: ackbus dead purge or raise [dead_letters] limits, free "
+        "space on the disk, or give the daemon's user the directory"};
   }
   if (letters.limit_bytes != 0 && letters.bytes > letters.limit_bytes / 10 * 9) {
     return {Health::kRemark, "dead letters", detail + ", nearly full",

@@ -127,7 +127,7 @@ class Layout {
       return std::min(session.done(Kind::kComputeForces) * options_.steps_per_message,
                       options_.steps);
     };
-    const Failure failure = compute_window(
+    Failure failure = compute_window(
         session, [&] { write_to_stderr(progress.update(steps_done(), monotonic_ns())); });
     write_to_stderr(progress.finish(steps_done(), monotonic_ns()));
     return failure;

@@ -167,9 +167,6 @@ std::unique_ptr<FdStoreServer> FdStoreServer::create(const FdStoreServerOptions&
 
 FdStoreServer::~FdStoreServer() {
   clear();
-  if (listening_ >= 0) {
-    ::close(listening_);
-  }
   ::close(socket_);
   unlink(options_.socket_path.c_str());
 }
@@ -272,14 +269,6 @@ std::size_t FdStoreServer::descriptor_count(std::string_view name) const {
       std::count_if(stored_.begin(), stored_.end(), [&](const auto& e) { return e.name == name; }));
 }
 
-void FdStoreServer::set_listening_socket(int fd, std::string name) {
-  if (listening_ >= 0) {
-    ::close(listening_);
-  }
-  listening_ = fd;
-  listening_name_ = std::move(name);
-}
-
 void FdStoreServer::clear() {
   std::for_each(stored_.begin(), stored_.end(), [](const auto& entry) { ::close(entry.fd); });
   stored_.clear();
@@ -292,9 +281,6 @@ ChildLaunch FdStoreServer::prepare_launch(const std::vector<std::string>& enviro
     names += (launch.descriptors_.empty() ? "" : ":") + name;
     launch.descriptors_.push_back(fd);
   };
-  if (listening_ >= 0) {
-    add(listening_, listening_name_);
-  }
   std::for_each(stored_.begin(), stored_.end(),
                 [&](const auto& entry) { add(entry.fd, entry.name); });
 

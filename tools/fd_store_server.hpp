@@ -90,9 +90,6 @@ class FdStoreServer {
   [[nodiscard]] std::uint64_t refused_count() const { return refused_; }
   [[nodiscard]] const std::string& last_refusal() const { return last_refusal_; }
 
-  /// A socket that every child gets as its first descriptor, under `name`. Takes the descriptor.
-  void set_listening_socket(int fd, std::string name);
-
   /// Closes everything kept, for an end for good.
   void clear();
 
@@ -120,8 +117,6 @@ class FdStoreServer {
   pid_t child_ = 0;
   NotifyState state_;
   std::vector<StoredDescriptor> stored_;
-  int listening_ = -1;
-  std::string listening_name_;
   std::uint64_t refused_ = 0;
   std::string last_refusal_;
 };

@@ -205,8 +205,9 @@ std::vector<std::string> find_problems(const BusStatus& status, std::uint64_t an
   }
   if (!status.dead_letters.writable) {
     problems.emplace_back(
-        "the dead-letter store cannot be written: verdicts wait, see its directory's permissions "
-        "and free space");
+        "the dead-letter store refuses letters, so verdicts wait: the daemon's log says whether "
+        "its "
+        "limits (ackbus dead purge), its disk or its directory are the cause");
   }
   if (answered_in_ms > kDaemonLateMs) {
     problems.push_back("the daemon (pid " + std::to_string(status.daemon.pid) + ") took " +

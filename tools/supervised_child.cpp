@@ -12,8 +12,6 @@
 #include <cstring>
 #include <utility>
 
-extern char** environ;
-
 namespace ackbus::tools {
 namespace {
 

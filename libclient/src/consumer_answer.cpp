@@ -64,6 +64,20 @@ void ConsumerLink::skip(const Candidate& candidate, AckCode code, std::uint64_t 
   skipped_ += 1;
 }
 
+// Answers what no handler may see. It was begun, so that it runs nowhere else meanwhile.
+NextResult ConsumerLink::reject(const Candidate& candidate, std::string_view text,
+                                std::uint64_t now_ns) {
+  add(ack_.words().rejected);
+  ack(candidate.slot, candidate.sequence, AckCode::kFailed, text, {}, now_ns);
+  return NextResult::kSkipped;
+}
+
+// The producer's library refuses such a payload, but a producer's memory is hostile.
+NextResult ConsumerLink::begin_bounded(const Candidate& candidate, std::uint64_t now_ns) {
+  const std::optional<std::string> problem = bounds_->problem(candidate.kind, candidate.length);
+  return problem ? reject(candidate, *problem, now_ns) : NextResult::kBegun;
+}
+
 // Record, supersede table, place: that order (docs/architecture.md#consumer-lives).
 ACKBUS_HOT void ConsumerLink::answer(std::uint32_t slot, std::uint64_t sequence,
                                      std::uint32_t packed, std::uint32_t text_lengths,

@@ -17,6 +17,16 @@ layout::SegmentRole role_of(SegmentKind kind) {
   return kind == SegmentKind::kState ? layout::SegmentRole::kState : layout::SegmentRole::kFrames;
 }
 
+layout::SegmentMessage segment_request(ControlType type, std::uint32_t request, SegmentKind kind,
+                                       std::uint64_t bytes, std::uint64_t epoch) {
+  layout::SegmentMessage message{};
+  message.header = layout::control_header<layout::SegmentMessage>(type, request);
+  message.role = static_cast<std::uint32_t>(role_of(kind));
+  message.bytes = bytes;
+  message.epoch = epoch;
+  return message;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<ConsumerCore>> ConsumerCore::connect(const ConsumerOptions& wished) {
@@ -129,6 +139,9 @@ void ConsumerCore::handle_control(ControlPacket& packet) {
       }
       break;
     case ControlType::kRefused:
+      // One with a request's number comes late, to a call that gave up: it ends nothing.
+      closed = closed || packet.header().request == 0;
+      break;
     case ControlType::kClosed:
       closed = true;
       break;
@@ -192,6 +205,7 @@ void ConsumerCore::add_link(ControlPacket& packet) {
                         layout::TrackingView(ends->tracking.base(), {life.slots}),
                         layout::AckView(ends->ack.base(), layout::AckGeometry{life.slots}),
                         life.main_start, life.redelivery_start, !register_membarrier()});
+  ends->link->bound_payloads(bounds);
   waiter.add(ends->rung.get());
   say_mapped(life.link);
   const auto hole = std::find(links.begin(), links.end(), nullptr);
@@ -269,69 +283,82 @@ void ConsumerCore::refresh_kinds() {
   }
   kinds_moved = moved;
   supersedes = 0;
+  bounds = PayloadBounds();
   for (std::uint32_t kind = 1; kind < layout::kKindsMax; ++kind) {
-    if ((read_kind(view, kind).flags & layout::kKindSupersede) != 0) {
+    const KindInfo info = read_kind(view, kind);
+    if ((info.flags & layout::kKindSupersede) != 0) {
       supersedes |= 1ULL << kind;
+    }
+    bounds.add(kind, info.name, info.min_payload_bytes, info.max_payload_bytes);
+  }
+  for (const auto& ends : links) {
+    if (ends) {
+      ends->link->bound_payloads(bounds);
     }
   }
 }
 
 // ---- state and frames segments ----
 
-Result<Segment> ConsumerCore::create_segment(SegmentKind kind, std::uint64_t bytes,
-                                             std::uint64_t deadline_ns) {
-  layout::SegmentMessage message{};
-  message.header =
-      layout::control_header<layout::SegmentMessage>(ControlType::kCreateSegment, ++request);
-  message.role = static_cast<std::uint32_t>(role_of(kind));
-  message.bytes = bytes;
-  message.epoch = epoch;
+// Sends a numbered request and waits for its answer; what else the daemon says meanwhile is heard.
+Result<ControlPacket> ConsumerCore::ask(const layout::SegmentMessage& message,
+                                        std::uint64_t deadline_ns) {
   if (!control.send(message)) {
     return Error{ErrorCode::kDisconnected,
-                 "the daemon is away: a segment can't be made until it is back"};
+                 "the daemon is away: this life and its segments end with it; make the segment "
+                 "anew in the next one"};
   }
   for (;;) {
     ControlPacket packet;
     const ReceiveState state = control.receive(packet);
     if (state == ReceiveState::kNothing) {
       if (!control.wait_readable(deadline_ns)) {
-        return Error{ErrorCode::kTimeout, "the daemon did not make the segment in time"};
+        return Error{ErrorCode::kTimeout, "the daemon did not answer in time about the segment"};
       }
       continue;
     }
     if (state != ReceiveState::kPacket) {
       lose_control();
-      return Error{ErrorCode::kDisconnected, "the daemon hung up while a segment was being made"};
+      return Error{ErrorCode::kDisconnected,
+                   "the daemon hung up: this life and its segments ended with it; make the segment "
+                   "anew in the next one"};
     }
-    if (packet.header().request != request || request == 0) {
+    if (packet.header().request != message.header.request) {
       handle_control(packet);
       continue;
     }
-    layout::SegmentMessage made{};
-    if (packet.type() != ControlType::kSegment || !packet.as(made)) {
-      return refused_error(packet);
+    if (packet.type() == ControlType::kSegment) {
+      return packet;
     }
-    if (packet.descriptors.size() != 1 || made.bytes < bytes) {
-      return Error{ErrorCode::kProtocol, "the daemon made another segment than was asked for"};
-    }
-    Result<Mapping> mapping = Mapping::map(packet.descriptors[0].get(), made.bytes, true);
-    if (!mapping) {
-      return mapping.error();
-    }
-    auto kept = std::make_shared<Mapping>(std::move(*mapping));
-    const std::span<std::byte> span = kept->span();
-    return Segment(std::shared_ptr<void>(std::move(kept)), span);
+    return refused_error(packet);
   }
 }
 
-Result<void> ConsumerCore::publish_segment(SegmentKind kind, std::uint64_t /*deadline_ns*/) {
-  layout::SegmentMessage message{};
-  message.header = layout::control_header<layout::SegmentMessage>(ControlType::kPublishSegment);
-  message.role = static_cast<std::uint32_t>(role_of(kind));
-  message.epoch = epoch;
-  if (!control.send(message)) {
-    return Error{ErrorCode::kDisconnected,
-                 "the daemon is away: the segment is published when it is back"};
+Result<Segment> ConsumerCore::create_segment(SegmentKind kind, std::uint64_t bytes,
+                                             std::uint64_t deadline_ns) {
+  const Result<ControlPacket> packet =
+      ask(segment_request(ControlType::kCreateSegment, ++request, kind, bytes, epoch), deadline_ns);
+  if (!packet) {
+    return packet.error();
+  }
+  layout::SegmentMessage made{};
+  if (!packet->as(made) || packet->descriptors.size() != 1 || made.bytes < bytes) {
+    return Error{ErrorCode::kProtocol, "the daemon made another segment than was asked for"};
+  }
+  Result<Mapping> mapping = Mapping::map(packet->descriptors[0].get(), made.bytes, true);
+  if (!mapping) {
+    return mapping.error();
+  }
+  auto kept = std::make_shared<Mapping>(std::move(*mapping));
+  const std::span<std::byte> span = kept->span();
+  return Segment(std::shared_ptr<void>(std::move(kept)), span);
+}
+
+Result<void> ConsumerCore::publish_segment(SegmentKind kind, std::uint64_t deadline_ns) {
+  const Result<ControlPacket> packet =
+      ask(segment_request(ControlType::kPublishSegment, ++request, kind, 0, epoch), deadline_ns);
+  if (!packet) {
+    return packet.error();
   }
   return {};
 }

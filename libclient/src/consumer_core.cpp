@@ -45,6 +45,7 @@ void ConsumerCore::take(std::uint64_t deadline_ns, std::unique_lock<std::mutex>&
   const std::uint64_t started = clock.now_ns();
   const std::uint64_t spin_ns = options.wait == WaitMode::kAdaptive ? options.spin_us * 1000ULL : 0;
   std::uint64_t now = started;
+  Delivery& delivery = **taken;
   for (;;) {  // Ends with a message, an error or the deadline.
     if (now >= next_control_look_ns || links.empty()) {
       next_control_look_ns = now + kControlLookNs;
@@ -55,7 +56,7 @@ void ConsumerCore::take(std::uint64_t deadline_ns, std::unique_lock<std::mutex>&
                     "queue '" + options.queue + "' was removed or the bus was shut down"};
       return;
     }
-    if (running < options.max_running && take_one(now, **taken)) {
+    if (running < options.max_running && take_one(now, delivery)) {
       return;
     }
     pause_briefly();

@@ -14,6 +14,7 @@
 #include "libclient/src/clock.hpp"
 #include "libclient/src/consumer_link.hpp"
 #include "libclient/src/hot_clock.hpp"
+#include "libclient/src/payload_bounds.hpp"
 #include "libclient/src/session.hpp"
 #include "libclient/src/waiter.hpp"
 
@@ -61,6 +62,7 @@ struct ConsumerCore {
   std::uint64_t epoch = 0;  // 0: standing by
   std::uint64_t made_in_generation = 0;
   std::uint64_t supersedes = 0;  // a bit per kind
+  PayloadBounds bounds;
   std::uint64_t kinds_moved = UINT64_MAX;
   std::uint64_t sleep_generation = 0;
   std::uint64_t next_control_look_ns = 0;
@@ -93,6 +95,7 @@ struct ConsumerCore {
   void ring(LinkEnds& ends);
   bool arm_and_look();
   void finished(LinkEnds& ends);
+  Result<ControlPacket> ask(const layout::SegmentMessage& message, std::uint64_t deadline_ns);
 };
 
 }  // namespace ackbus

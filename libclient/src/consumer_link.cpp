@@ -216,11 +216,11 @@ ACKBUS_HOT NextResult ConsumerLink::begin(const Candidate& candidate, std::uint6
     return NextResult::kSkipped;
   }
   take_up(candidate, may_have_run, begun);
-  if (!locate_payload(candidate, begun)) {
-    add(ack_.words().rejected);
-    ack(candidate.slot, candidate.sequence, AckCode::kFailed,
-        "the payload lies outside the link's arena", {}, now_ns);
-    return NextResult::kSkipped;
+  if (!locate_payload(candidate, begun)) [[unlikely]] {
+    return reject(candidate, "the payload lies outside the link's arena", now_ns);
+  }
+  if ((bounded_kinds_ >> candidate.kind & 1U) != 0) [[unlikely]] {
+    return begin_bounded(candidate, now_ns);
   }
   return NextResult::kBegun;
 }

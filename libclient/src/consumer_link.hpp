@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "libclient/src/hot.hpp"
+#include "libclient/src/payload_bounds.hpp"
 #include "shm_layout/records.hpp"
 #include "shm_layout/views.hpp"
 
@@ -48,6 +49,13 @@ class ConsumerLink {
   // link and its id. `idle`: nothing is begun in this whole process.
   // `supersedes` has a bit per kind that may be superseded.
   NextResult next(std::uint64_t now_ns, bool idle, std::uint64_t supersedes, Delivery& begun);
+
+  // Messages of kinds that have bounds are looked at before they are given; `bounds` outlives the
+  // link.
+  void bound_payloads(const PayloadBounds& bounds) {
+    bounds_ = &bounds;
+    bounded_kinds_ = bounds.kinds();
+  }
 
   // The answer to a begun message. False when it is not running (stale: counted).
   bool ack(std::uint32_t slot, std::uint64_t sequence, layout::AckCode code, std::string_view text,
@@ -122,6 +130,9 @@ class ConsumerLink {
                      std::uint64_t now_ns);
   void take_up(const Candidate& candidate, bool may_have_run, Delivery& begun);
   bool locate_payload(const Candidate& candidate, Delivery& begun);
+  [[gnu::noinline]] NextResult begin_bounded(const Candidate& candidate, std::uint64_t now_ns);
+  [[gnu::noinline]] NextResult reject(const Candidate& candidate, std::string_view text,
+                                      std::uint64_t now_ns);
   ACKBUS_HOT void follow_interventions(std::uint64_t now_ns) {
     const std::uint64_t moved =
         tracking_.words().interventions.load_acquire();  // [E15] acquire: brings the entries
@@ -158,6 +169,8 @@ class ConsumerLink {
   std::uint64_t skipped_ = 0;
   std::uint64_t duplicates_ = 0;
   std::uint64_t supersedes_seen_ = 0;
+  std::uint64_t bounded_kinds_ = 0;        // a bit per kind
+  const PayloadBounds* bounds_ = nullptr;  // set where a bit is
   std::size_t bucket_ = 0;  // of the latency counted last: the next one mostly falls into it too
   std::uint32_t running_count_ = 0;
   bool held_ =

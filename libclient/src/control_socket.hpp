@@ -50,6 +50,8 @@ class ControlSocket {
                                                      const std::string& bus);
 
   ControlSocket() = default;
+  // A connected SOCK_SEQPACKET socket.
+  explicit ControlSocket(UniqueFd fd) : fd_(std::move(fd)) {}
   [[nodiscard]] int fd() const { return fd_.get(); }
   explicit operator bool() const { return static_cast<bool>(fd_); }
   void close() { fd_.reset(); }
@@ -73,7 +75,6 @@ class ControlSocket {
   [[nodiscard]] bool wait_readable(std::uint64_t deadline_ns) const;
 
  private:
-  explicit ControlSocket(UniqueFd fd) : fd_(std::move(fd)) {}
   UniqueFd fd_;
 };
 

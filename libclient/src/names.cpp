@@ -1,8 +1,26 @@
-// The texts of codes, as logs, tools and errors print them, and of outcomes.
+// The texts of codes, as logs, tools and errors print them, and of outcomes; and the end of a
+// process that reads a Result for what it is not.
 #include <ackbus/error.hpp>
 #include <ackbus/outcome.hpp>
+#include <cstdio>
+#include <cstdlib>
 
 namespace ackbus {
+
+namespace detail {
+
+void end_for_value_of(const Error& error) noexcept {
+  std::fprintf(stderr, "ackbus: the value of an error was read: %s: %s\n", error_name(error.code),
+               error.text.c_str());
+  std::abort();
+}
+
+void end_for_error_of_value() noexcept {
+  std::fputs("ackbus: the error of a success was read: look at ok() first\n", stderr);
+  std::abort();
+}
+
+}  // namespace detail
 
 namespace {
 const OutcomeNotes kNoNotes;

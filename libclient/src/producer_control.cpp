@@ -16,11 +16,14 @@ constexpr std::uint64_t kReconnectPauseMinNs = 10'000'000;
 constexpr std::uint64_t kReconnectPauseMaxNs = 1'000'000'000;
 constexpr std::uint64_t kConnectTimeoutMsMax = 3'600'000;
 
+bool sound_slots(std::uint64_t slots) {
+  return layout::is_power_of_two(slots) && slots >= layout::kSlotsMin && slots <= layout::kSlotsMax;
+}
+
 Result<void> check_options(const ProducerOptions& options) {
-  if (!layout::is_power_of_two(options.slots) || options.slots < layout::kSlotsMin ||
-      options.slots > layout::kSlotsMax) {
+  if (options.slots != 0 && !sound_slots(options.slots)) {
     return Error{ErrorCode::kInvalid, "ProducerOptions::slots " + std::to_string(options.slots) +
-                                          " is not a power of two from 4 to 65536"};
+                                          " is not a power of two from 4 to 65536, nor 0"};
   }
   if (options.arena_bytes > layout::kArenaBytesMax) {
     return Error{ErrorCode::kInvalid,
@@ -31,6 +34,14 @@ Result<void> check_options(const ProducerOptions& options) {
     return Error{ErrorCode::kInvalid, "ProducerOptions::min_timeout is negative"};
   }
   return {};
+}
+
+bool is_as_asked(const layout::LinkGrantedMessage& granted, const ProducerOptions& options) {
+  const bool slots_fit =
+      options.slots == 0 ? sound_slots(granted.slots) : granted.slots == options.slots;
+  const bool arena_fits = options.arena_bytes == 0 ? granted.arena_bytes <= layout::kArenaBytesMax
+                                                   : granted.arena_bytes == options.arena_bytes;
+  return slots_fit && arena_fits;
 }
 
 }  // namespace
@@ -49,8 +60,6 @@ Result<std::unique_ptr<ProducerCore>> ProducerCore::connect(const ProducerOption
     return waiter.error();
   }
   core->waiter = std::move(*waiter);
-  core->outcomes =
-      std::make_unique<OutcomeStore>(wished.slots, wished.slots * ProducerLink::kNodesPerSlot);
   const auto patience = static_cast<std::uint64_t>(
       std::clamp<std::int64_t>(wished.connect_timeout.count(), 1, kConnectTimeoutMsMax));
   if (const Result<void> greeted = core->first_hello(now_ns() + patience * 1'000'000); !greeted) {
@@ -121,8 +130,7 @@ std::uint64_t ProducerCore::shortest_timeout_ms() const {
 // readers.
 Result<void> ProducerCore::adopt_link(const ControlPacket& packet) {
   layout::LinkGrantedMessage granted{};
-  if (!packet.as(granted) || packet.descriptors.size() != 2 || granted.slots != options.slots ||
-      granted.arena_bytes != options.arena_bytes) {
+  if (!packet.as(granted) || packet.descriptors.size() != 2 || !is_as_asked(granted, options)) {
     return Error{ErrorCode::kProtocol, "the daemon granted another link than was asked for"};
   }
   const layout::SubmissionGeometry geometry{granted.slots, granted.arena_bytes};
@@ -134,6 +142,13 @@ Result<void> ProducerCore::adopt_link(const ControlPacket& packet) {
                   false, layout::SegmentRole::kTracking, granted.slots, 0);
   if (!made || !table) {
     return made ? table.error() : made.error();
+  }
+  // What was left to the bus is known now; a link that follows a lost one asks for the same.
+  options.slots = static_cast<std::uint32_t>(granted.slots);
+  options.arena_bytes = granted.arena_bytes;
+  if (!outcomes) {
+    outcomes =
+        std::make_unique<OutcomeStore>(options.slots, options.slots * ProducerLink::kNodesPerSlot);
   }
   const std::uint64_t first = link ? link->next_sequence() : 1;
   submission = std::move(*made);
@@ -158,6 +173,7 @@ Result<void> ProducerCore::adopt_link(const ControlPacket& packet) {
 // ---- what the daemon says later ----
 
 bool ProducerCore::read_control() {
+  forget_moved_kinds();
   bool heard = false;
   for (int packets = 0; packets < 64 && control; ++packets) {
     ControlPacket packet;
@@ -301,7 +317,8 @@ void ProducerCore::handle_reattach(ControlPacket& packet) {
         return;
       }
       bus = std::move(*welcome);
-      kinds_known = 0;
+      kinds_moved = UINT64_MAX;
+      forget_moved_kinds();
       return;
     }
     case ControlType::kRefused: {

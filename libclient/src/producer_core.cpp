@@ -66,12 +66,12 @@ void ProducerCore::release_arena(std::uint32_t slot) {
 
 bool ProducerCore::claim_at_once(Kind kind, std::uint64_t bytes, std::uint32_t& slot) {
   const auto number = static_cast<std::uint32_t>(kind);
-  return !closed && number < layout::kKindsMax && (kinds_known >> number & 1U) != 0 &&
+  return !closed && number < layout::kKindsMax && (kinds_unbounded >> number & 1U) != 0 &&
          (bytes <= layout::kInlineBytesMax || bytes <= arena.capacity()) && try_claim(bytes, slot);
 }
 
-Result<std::uint32_t> ProducerCore::claim(Kind kind, std::uint64_t bytes, std::uint64_t deadline_ns,
-                                          std::unique_lock<std::mutex>& lock) {
+std::optional<Error> ProducerCore::refuse(Kind kind, std::uint64_t bytes,
+                                          std::uint64_t reserved_bytes) {
   if (closed) {
     return closed_error();
   }
@@ -80,19 +80,33 @@ Result<std::uint32_t> ProducerCore::claim(Kind kind, std::uint64_t bytes, std::u
                                           " is not configured on bus '" + options.bus +
                                           "': add a [[kind]] to the daemon's configuration"};
   }
-  if (bytes > layout::kInlineBytesMax && bytes > arena.capacity()) {
+  if (std::optional<std::string> problem =
+          bounds.problem(static_cast<std::uint32_t>(kind), bytes)) {
+    return Error{ErrorCode::kInvalid, *std::move(problem)};
+  }
+  if (reserved_bytes > layout::kInlineBytesMax && reserved_bytes > arena.capacity()) {
     return Error{
         ErrorCode::kInvalid,
         "a payload of " + std::to_string(bytes) + " bytes is larger than the link's arena of " +
             std::to_string(arena.capacity()) +
             ": raise ProducerOptions::arena_bytes (the bus's quota is [limits] max_arena_bytes)"};
   }
+  return std::nullopt;
+}
+
+Result<std::uint32_t> ProducerCore::claim(Kind kind, std::uint64_t bytes,
+                                          std::uint64_t reserved_bytes, std::uint64_t deadline_ns,
+                                          std::unique_lock<std::mutex>& lock) {
+  if (std::optional<Error> refused = refuse(kind, bytes, reserved_bytes)) {
+    return *std::move(refused);
+  }
   std::uint32_t slot = 0;
-  if (try_claim(bytes, slot)) {
+  if (try_claim(reserved_bytes, slot)) {
     return slot;
   }
-  const Result<void> waited = wait_until(
-      deadline_ns, lock, [&] { return closed || try_claim(bytes, slot) || !outcomes->has_room(); });
+  const Result<void> waited = wait_until(deadline_ns, lock, [&] {
+    return closed || try_claim(reserved_bytes, slot) || !outcomes->has_room();
+  });
   if (closed) {
     return closed_error();
   }
@@ -259,11 +273,29 @@ bool ProducerCore::kind_known(Kind kind) {
   if (number == 0 || number >= layout::kKindsMax) {
     return false;
   }
-  if ((kinds_known >> number & 1U) == 0 &&
-      (read_kind(layout::BusView(bus.base()), number).flags & layout::kKindDefined) != 0) {
-    kinds_known |= 1ULL << number;
+  if ((kinds_known >> number & 1U) == 0) {
+    const KindInfo info = read_kind(layout::BusView(bus.base()), number);
+    if ((info.flags & layout::kKindDefined) != 0) {
+      kinds_known |= 1ULL << number;
+      const bool bounded =
+          bounds.add(number, info.name, info.min_payload_bytes, info.max_payload_bytes);
+      kinds_unbounded |= bounded ? 0 : 1ULL << number;
+    }
   }
   return (kinds_known >> number & 1U) != 0;
+}
+
+// A reload of the daemon may change what a kind takes. A producer sees it the next time it waits;
+// what it sends until then the consumer's library judges by the new rows.
+void ProducerCore::forget_moved_kinds() {
+  const std::uint64_t moved =
+      layout::BusView(bus.base()).words().kinds_moved.load_acquire();  // [E20] acquire: brings rows
+  if (moved != kinds_moved) {
+    kinds_moved = moved;
+    kinds_known = 0;
+    kinds_unbounded = 0;
+    bounds = PayloadBounds();
+  }
 }
 
 Error ProducerCore::closed_error() const {

@@ -16,6 +16,7 @@
 #include "libclient/src/clock.hpp"
 #include "libclient/src/hot_clock.hpp"
 #include "libclient/src/id_source.hpp"
+#include "libclient/src/payload_bounds.hpp"
 #include "libclient/src/producer_link.hpp"
 #include "libclient/src/session.hpp"
 #include "libclient/src/waiter.hpp"
@@ -89,7 +90,10 @@ struct ProducerCore {
   std::uint64_t reconnect_at_ns = 0;  // when to look for the daemon again
   std::uint64_t reconnect_pause_ns = 0;
   std::uint64_t declared_min_ms = 0;  // how often the daemon looks: no message asks for less
-  std::uint64_t kinds_known = 0;      // a bit per kind
+  std::uint64_t kinds_known = 0;      // a bit per kind; forgotten when the daemon moves its rows
+  std::uint64_t kinds_unbounded = 0;  // of them, those that take payloads of any size
+  std::uint64_t kinds_moved = 0;
+  PayloadBounds bounds;  // of the other known ones
   std::uint64_t lives_seen = 0;
   ProducerStatistics before;  // of links that were lost
   bool reattaching = false;   // a hello is on its way on `control`
@@ -118,9 +122,14 @@ struct ProducerCore {
   bool arm_and_look();
   template <typename Done>
   Result<void> wait_until(std::uint64_t deadline_ns, std::unique_lock<std::mutex>& lock, Done done);
-  Result<std::uint32_t> claim(Kind kind, std::uint64_t bytes, std::uint64_t deadline_ns,
-                              std::unique_lock<std::mutex>& lock);
-  // Without waiting and without saying why not.
+  // For a payload of `bytes`, of which the arena is to hold `reserved_bytes`: a loan has room there
+  // however small it is.
+  Result<std::uint32_t> claim(Kind kind, std::uint64_t bytes, std::uint64_t reserved_bytes,
+                              std::uint64_t deadline_ns, std::unique_lock<std::mutex>& lock);
+  // Why no such message may be sent, whatever room there is.
+  std::optional<Error> refuse(Kind kind, std::uint64_t bytes, std::uint64_t reserved_bytes);
+  void forget_moved_kinds();
+  // Without waiting and without saying why not; never for a kind whose payloads have bounds.
   bool claim_at_once(Kind kind, std::uint64_t bytes, std::uint32_t& slot);
   bool try_claim(std::uint64_t bytes, std::uint32_t& slot);
   // Checks options that ask for anything but the kind's own; an error when one is out of range.

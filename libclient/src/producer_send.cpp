@@ -25,7 +25,7 @@ Result<Loan> ProducerCore::loan(Kind kind, std::uint64_t bytes, std::uint64_t de
   // A loan always lies in the arena, so that it can be filled in place; zero bytes need none.
   const std::uint64_t reserved =
       bytes == 0 ? 0 : std::max<std::uint64_t>(bytes, layout::kInlineBytesMax + 1);
-  Result<std::uint32_t> slot = claim(kind, reserved, deadline_ns, lock);
+  Result<std::uint32_t> slot = claim(kind, bytes, reserved, deadline_ns, lock);
   if (!slot) {
     return slot.error();
   }
@@ -134,7 +134,7 @@ void ProducerCore::send(Kind kind, std::span<const std::byte> payload,
                         std::unique_lock<std::mutex>& lock, Result<Ticket>& ticket) {
   std::uint32_t slot = 0;
   if (!claim_at_once(kind, payload.size(), slot)) {
-    Result<std::uint32_t> claimed = claim(kind, payload.size(), deadline_ns, lock);
+    Result<std::uint32_t> claimed = claim(kind, payload.size(), payload.size(), deadline_ns, lock);
     if (!claimed) {
       ticket = claimed.error();
       return;
@@ -163,9 +163,10 @@ void ProducerCore::send(Kind kind, std::span<const std::byte> payload,
     made.holds_arena = true;
     std::memcpy(link->arena() + made.offset, payload.data(), payload.size());
   }
-  ticket->sequence = link->commit(slot, made);
-  ticket->slot = slot;
-  ticket->id = made.id;
+  Ticket& committed = *ticket;
+  committed.sequence = link->commit(slot, made);
+  committed.slot = slot;
+  committed.id = made.id;
   ring();
 }
 

@@ -128,6 +128,7 @@ ACKBUS_HOT void ProducerLink::try_free(std::uint32_t slot) {
   if (mine.sequence == 0) {
     return;
   }
+  // NOLINTNEXTLINE(bugprone-branch-clone): the same end; the first branch is the hot one, inlined.
   if ((mine.marks & (kAnswered | kOwesVerdict | kWatched)) == kAnswered) {
     free_slot(slot);
   } else if (may_free_now(slot)) {

@@ -45,8 +45,9 @@ ErrorCode code_of(layout::RefusedCode code) {
 }
 
 Error timeout_error(const char* what) {
-  return {ErrorCode::kTimeout, std::string("the daemon did not answer in time (") + what +
-                                   "): look at its log, or raise connect_timeout"};
+  return {ErrorCode::kTimeout,
+          std::string("the daemon did not answer in time (") + what +
+              "): look at its log, or raise connect_timeout (--connect-timeout of a command)"};
 }
 
 }  // namespace
@@ -164,6 +165,19 @@ Result<ControlPacket> expect(ControlSocket& socket, layout::ControlType type,
   }
 }
 
+Result<ControlPacket> greet(ControlSocket& socket, const layout::HelloMessage& hello,
+                            std::uint64_t deadline_ns) {
+  if (send_hello(socket, hello)) {
+    return expect(socket, layout::ControlType::kWelcome, deadline_ns);
+  }
+  ControlPacket packet;  // It may have said why before it hung up.
+  if (socket.receive(packet) == ReceiveState::kPacket &&
+      packet.type() == layout::ControlType::kRefused) {
+    return refused_error(packet);
+  }
+  return Error{ErrorCode::kDisconnected, "the daemon hung up before the hello"};
+}
+
 Result<Session> open_session(const ConnectOptions& options, const layout::HelloMessage& hello,
                              std::uint64_t deadline_ns) {
   Result<std::string> directory = find_runtime_dir(options.runtime_dir);
@@ -181,11 +195,7 @@ Result<Session> open_session(const ConnectOptions& options, const layout::HelloM
   Session session;
   session.socket = std::move(*socket);
   session.runtime_dir = *directory;
-  if (!send_hello(session.socket, hello)) {
-    return Error{ErrorCode::kDisconnected, "the daemon hung up before the hello"};
-  }
-  Result<ControlPacket> welcome =
-      expect(session.socket, layout::ControlType::kWelcome, deadline_ns);
+  Result<ControlPacket> welcome = greet(session.socket, hello, deadline_ns);
   if (!welcome) {
     return welcome.error();
   }
@@ -232,8 +242,12 @@ KindInfo read_kind(const layout::BusView& bus, std::uint32_t kind) {
       continue;
     }
     // relaxed because the number brackets the fields
-    KindInfo info{read_name(row.name), row.flags.load_relaxed(), row.timeout_ms.load_relaxed(),
-                  row.max_wait_ms.load_relaxed()};
+    KindInfo info{read_name(row.name),
+                  row.flags.load_relaxed(),
+                  row.timeout_ms.load_relaxed(),
+                  row.max_wait_ms.load_relaxed(),
+                  row.min_payload_bytes.load_relaxed(),
+                  row.max_payload_bytes.load_relaxed()};
     layout::fence_acquire();                    // [E20] fields before the second look
     if (row.number.load_relaxed() == number) {  // relaxed because the fence orders it
       return info;

@@ -42,6 +42,11 @@ bool register_membarrier();
 [[nodiscard]] Result<ControlPacket> expect(ControlSocket& socket, layout::ControlType type,
                                            std::uint64_t deadline_ns);
 
+// Says hello on a connected socket and waits for the welcome. A refusal is an Error, also one that
+// was said before the hello.
+[[nodiscard]] Result<ControlPacket> greet(ControlSocket& socket, const layout::HelloMessage& hello,
+                                          std::uint64_t deadline_ns);
+
 struct Session {
   ControlSocket socket;
   Mapping bus;
@@ -63,6 +68,8 @@ struct KindInfo {
   std::uint32_t flags = 0;
   std::uint32_t timeout_ms = 0;
   std::uint32_t max_wait_ms = 0;
+  std::uint64_t min_payload_bytes = 0;
+  std::uint64_t max_payload_bytes = 0;  // 0: no bound
 };
 [[nodiscard]] KindInfo read_kind(const layout::BusView& bus, std::uint32_t kind);
 [[nodiscard]] std::string read_name(const layout::NameWords& words);

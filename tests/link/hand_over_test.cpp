@@ -200,6 +200,7 @@ TEST_F(HandOver, EndsAMessageThatWasTheOnlyOneBegunAtTwoDeathsAsPoison) {
   EXPECT_EQ(world_.state(ticket), PendingState::kVerdict);
   ASSERT_NE(world_.letter(ticket), nullptr);
   EXPECT_EQ(world_.letter(ticket)->deaths, 2U);
+  EXPECT_EQ(world_.letter(ticket)->attempts, 2U) << "the third was never begun";
   EXPECT_EQ(world_.reap_outcome(ticket).reason, OutcomeReason::kPoison);
   EXPECT_EQ(world_.producer->in_use(), 0U);
 }

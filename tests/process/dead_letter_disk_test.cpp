@@ -204,14 +204,25 @@ TEST_F(DeadLetterDisk, AFullStoreHoldsBackTheVerdictUntilALetterIsPurged) {
   EXPECT_EQ(disk.bus.daemon_pid(), daemon);
 }
 
-TEST_F(DeadLetterDisk, AUsersOwnBoundHoldsBackHisVerdictUntilItIsRaised) {
+// One user's bound is no trouble of the store: once the whole store was shown as unwritable.
+TEST_F(DeadLetterDisk, AUsersOwnBoundHoldsBackHisVerdictsAloneUntilItIsRaised) {
   Disk disk(with_metrics("[dead_letters]\nmax_bytes_per_uid = \"4 KiB\"\n"));
   const pid_t daemon = disk.bus.daemon_pid();
+  const std::string user = "user " + std::to_string(::geteuid());
   const Ticket waiting = disk.send_hopeless(3500);
-  expect_refused(disk, waiting, "is full for user " + std::to_string(::geteuid()));
+  ASSERT_TRUE(disk.wait_refused(2)) << "it is tried again and again, and counted";
+  EXPECT_FALSE(disk.producer.poll(waiting)) << "no verdict without a letter";
+  EXPECT_TRUE(disk.writable());
+  EXPECT_TRUE(disk.wait_metric("ackbus_dead_letter_store_writable", 1));
+  EXPECT_EQ(disk.bus.ackbus({"status", "--check"}).status, 0);
+  EXPECT_EQ(count_of(disk.log(), "category=dead_letters"), 1U) << disk.log();
+  EXPECT_THAT(disk.log(), AllOf(HasSubstr("level=warning"), HasSubstr("is full for " + user)));
+  disk.expect_traffic();
   write_file(disk.bus.config_path(), "[dead_letters]\nmax_bytes_per_uid = \"1 MiB\"\n");
   ASSERT_FALSE(disk.bus.ask({{"verb", "reload"}}).is_null());
   expect_recovered(disk, waiting, daemon);
+  EXPECT_EQ(count_of(disk.log(), "category=dead_letters"), 2U) << disk.log();
+  EXPECT_THAT(disk.log(), HasSubstr("no dead letter of " + user + " waits for room any more"));
 }
 
 // ---- the disk ----
@@ -240,6 +251,7 @@ TEST_F(DeadLetterDisk, WhatFitsIsKeptWhileALargerLetterWaits) {
   ASSERT_TRUE(disk.wait_refused(1));
   disk.expect_exhausted(disk.send_hopeless());
   EXPECT_FALSE(disk.producer.poll(large));
+  EXPECT_FALSE(disk.writable()) << "what fits says nothing of what does not";
   ASSERT_EQ(::prlimit(disk.bus.daemon_pid(), RLIMIT_FSIZE, &before, nullptr), 0);
   disk.expect_exhausted(large);
 }
@@ -321,6 +333,64 @@ TEST_F(DeadLetterDisk, AFolderThatIsGoneHoldsBackTheVerdictUntilTheNextDaemonMak
   EXPECT_EQ(outcome.reason, OutcomeReason::kRetries);
   EXPECT_EQ(bus.ackbus({"dead", "show", waiting.id.to_string()}).status, 0);
   EXPECT_EQ(bus.status()["dead_letters"]["writable"], true);
+}
+
+// ---- what the log and the letters say ----
+
+// Once nobody was told that the store worked again, nor of a second outage like the first.
+TEST_F(DeadLetterDisk, TheLogSaysThatTheStoreRecoveredAndTellsTheNextOutage) {
+  Disk disk(with_metrics("[dead_letters]\nmax_letters = 1\n"));
+  const Ticket first = disk.send_hopeless();
+  disk.expect_exhausted(first);
+  const Ticket second = disk.send_hopeless();
+  ASSERT_TRUE(disk.wait_refused(1));
+  ASSERT_EQ(disk.bus.ackbus({"dead", "purge", first.id.to_string()}).status, 0);
+  disk.expect_exhausted(second);
+  EXPECT_TRUE(
+      eventually([&] { return count_of(disk.log(), "category=dead_letters") == 2; }, seconds(3)))
+      << "one line that it failed, one that it works again";
+  const double before = disk.metric("ackbus_dead_letters_refused_total");
+  disk.send_hopeless();
+  ASSERT_TRUE(disk.wait_refused(before + 1));
+  EXPECT_TRUE(eventually([&] { return count_of(disk.log(), "is full") == 2; }, seconds(3)))
+      << "the second outage is told too";
+}
+
+// Once each try of either message was a line, because its text held the message's id or size.
+TEST_F(DeadLetterDisk, SeveralMessagesThatWaitForOneDiskAreNotALineForEachTry) {
+  Disk disk(with_metrics());
+  const pid_t daemon = disk.bus.daemon_pid();
+  rlimit before{};
+  ASSERT_EQ(::prlimit(daemon, RLIMIT_FSIZE, nullptr, &before), 0);
+  const rlimit small{kSmallFileBytes, before.rlim_max};
+  ASSERT_EQ(::prlimit(daemon, RLIMIT_FSIZE, &small, nullptr), 0);
+  for (int i = 0; i < 3; ++i) {
+    disk.send_hopeless(kLargeBytes);
+  }
+  ASSERT_TRUE(disk.wait_refused(9));
+  EXPECT_LE(count_of(disk.log(), "category=dead_letters"), 3U) << disk.log();
+}
+
+// Once the folder that was opened at the start was used until the daemon's end.
+TEST_F(DeadLetterDisk, AFolderThatIsMadeAgainTakesLetters) {
+  Disk disk(with_metrics());
+  ASSERT_EQ(::rmdir(disk.bus.dead_letter_dir().c_str()), 0);
+  const Ticket waiting = disk.send_hopeless();
+  ASSERT_TRUE(disk.wait_refused(1));
+  ASSERT_TRUE(std::filesystem::create_directory(disk.bus.dead_letter_dir()));
+  std::filesystem::permissions(disk.bus.dead_letter_dir(), std::filesystem::perms::owner_all);
+  disk.expect_exhausted(waiting);
+}
+
+// Once the attempts that its clock had used up counted as begun.
+TEST_F(DeadLetterDisk, AMessageThatNobodyBeganHasNoAttemptsWithTheClockAtCommitEither) {
+  Bus bus({.config = "[[kind]]\nid = 10\nname = \"FromCommit\"\ntimeout_ms = 50\nmax_retries = 1\n"
+                     "clock = \"commit\"\n"});
+  Producer producer = bus.producer();
+  const Ticket ticket = send(producer, "x", {}, Kind{10});
+  EXPECT_EQ(outcome_of(producer, ticket).code, OutcomeCode::kExhausted);
+  const Ran show = bus.ackbus({"dead", "show", ticket.id.to_string(), "--json"});
+  EXPECT_EQ(json::parse(show.output)["attempts"], 0);
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ namespace ackbus {
 
 // One name per thing that a caller may do.
 enum class ErrorCode : std::uint8_t {
-  kReserved = 0,
+  kReserved = 0,   // never given
   kNoDaemon,       // nobody listens on the socket: start the daemon, or name another --runtime-dir
   kPermission,     // this user may not: see the text
   kVersion,        // library and daemon have other layouts: both are in the text
@@ -30,12 +30,20 @@ enum class ErrorCode : std::uint8_t {
   kSystem,        // a system call failed: the text says which
 };
 
+// What went wrong. A plain value.
 struct Error {
   ErrorCode code = ErrorCode::kReserved;
-  std::string text;
+  std::string text;  // one line for people: the thing and the remedy; not for parsing
 };
 
-// A value or an Error. Reading the value of an error is a programmer error and ends the process.
+namespace detail {
+// Both say what happened on standard error and abort.
+[[noreturn]] void end_for_value_of(const Error& error) noexcept;
+[[noreturn]] void end_for_error_of_value() noexcept;
+}  // namespace detail
+
+// A value or an Error: ok(), or the result as a condition, says which. Reading the value of an
+// error, or the error of a value, is a programmer error and ends the process with a message.
 template <typename T>
 class [[nodiscard]] Result {
  public:
@@ -44,20 +52,35 @@ class [[nodiscard]] Result {
 
   [[nodiscard]] bool ok() const { return content_.index() == 0; }
   explicit operator bool() const { return ok(); }
-  [[nodiscard]] T& value() & { return *std::get_if<0>(&content_); }
-  [[nodiscard]] const T& value() const& { return *std::get_if<0>(&content_); }
-  [[nodiscard]] T&& value() && { return std::move(*std::get_if<0>(&content_)); }
+  [[nodiscard]] T& value() & {
+    if (T* value = std::get_if<0>(&content_)) [[likely]] {
+      return *value;
+    }
+    detail::end_for_value_of(error());
+  }
+  [[nodiscard]] const T& value() const& {
+    if (const T* value = std::get_if<0>(&content_)) [[likely]] {
+      return *value;
+    }
+    detail::end_for_value_of(error());
+  }
+  [[nodiscard]] T&& value() && { return std::move(value()); }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
   T* operator->() { return &value(); }
   const T* operator->() const { return &value(); }
-  [[nodiscard]] const Error& error() const { return *std::get_if<1>(&content_); }
+  [[nodiscard]] const Error& error() const {
+    if (const Error* error = std::get_if<1>(&content_)) [[likely]] {
+      return *error;
+    }
+    detail::end_for_error_of_value();
+  }
 
  private:
   std::variant<T, Error> content_;
 };
 
-// Success without a value, or an Error.
+// Success without a value, or an Error: ok(), or the result as a condition, says which.
 template <>
 class [[nodiscard]] Result<void> {
  public:
@@ -66,12 +89,19 @@ class [[nodiscard]] Result<void> {
 
   [[nodiscard]] bool ok() const { return !error_.has_value(); }
   explicit operator bool() const { return ok(); }
-  [[nodiscard]] const Error& error() const { return *error_; }
+  [[nodiscard]] const Error& error() const {
+    if (error_) [[likely]] {
+      return *error_;
+    }
+    detail::end_for_error_of_value();
+  }
 
  private:
   std::optional<Error> error_;
 };
 
+// The code in a word or two, such as "back-pressured", for logs; "unknown" for kReserved and for
+// any other number. Never null, valid for ever. Any thread.
 [[nodiscard]] const char* error_name(ErrorCode code);
 
 }  // namespace ackbus

@@ -1,8 +1,7 @@
 // MessageId: the name of a message, unique everywhere; it goes into logs, dead letters and whatever
 // correlates a message with its ack. It says nothing about delivery, which is fenced by sequence
 // and attempt. A plain value of 16 bytes: copies are independent, and any thread may create, read
-// and compare ids without locking. Aligned so that
-// two loads bring it.
+// and compare ids without locking. Aligned so that two loads bring it.
 #pragma once
 
 #include <array>
@@ -19,8 +18,8 @@ namespace ackbus {
 
 class alignas(8) MessageId {
  public:
-  static constexpr std::size_t kByteCount = 16;
-  static constexpr std::size_t kTextLength = 36;
+  static constexpr std::size_t kByteCount = 16;   // of the id itself
+  static constexpr std::size_t kTextLength = 36;  // characters of its text form
   using Bytes = std::array<std::uint8_t, kByteCount>;
 
   // The nil id: 16 zero bytes, which names no message.
@@ -48,6 +47,7 @@ class alignas(8) MessageId {
   // Reads a JSON document that is one string in the form that parse() accepts, else gives nothing.
   [[nodiscard]] static std::optional<MessageId> from_json(std::string_view text);
 
+  // The 16 bytes, in the order of the text; valid as long as this id.
   [[nodiscard]] constexpr const Bytes& bytes() const { return bytes_; }
   [[nodiscard]] constexpr bool is_nil() const { return bytes_ == Bytes{}; }
 

@@ -10,9 +10,10 @@
 
 namespace ackbus {
 
+// How a message ended.
 enum class OutcomeCode : std::uint8_t {
-  kReserved = 0,  // not known yet
-  kSuccess = 1,
+  kReserved = 0,        // not known yet
+  kSuccess = 1,         // the consumer did it
   kPartialSuccess = 2,  // a success with a reason, in text()
   kFailed = 3,          // the consumer's error, in text(); not retried
   kExhausted = 4,  // retries, waiting time or age used up; a dead letter was written. `reason` says
@@ -28,30 +29,32 @@ enum class OutcomeCode : std::uint8_t {
 // Why a message ended Exhausted or Closed; kNone for the rest.
 enum class OutcomeReason : std::uint8_t {
   kNone = 0,
-  kRetries,
-  kUndelivered,
-  kMaxAge,
-  kPoison,
-  kQueueRemoved,
-  kBusShutDown,
-  kUnknown,  // the daemon lost its segments: nobody can tell whether it ran
-  kViolation,
+  kRetries,       // Exhausted: every attempt timed out or was given back
+  kUndelivered,   // Exhausted: max_wait passed before anybody began it
+  kMaxAge,        // Exhausted: progress kept it pending until the kind's max_age
+  kPoison,        // Exhausted: it was the only one begun at two deaths of its consumer
+  kQueueRemoved,  // Closed: the queue was removed
+  kBusShutDown,   // Closed: the bus was shut down for good
+  kUnknown,       // Closed: the daemon lost its segments; nobody can tell whether it ran
+  kViolation,     // Closed: a peer broke the protocol on this link
 };
 
 // What the consumer wrote beside its answer; text and metadata share 512 bytes.
 struct OutcomeNotes {
   using Metadata = std::vector<std::pair<std::string, std::string>>;
-  std::string text;  // reason of a PartialSuccess or error of a Failed; may be empty
-  Metadata metadata;
-  bool cut = false;  // it was longer than the limit, and the rest is gone
+  std::string text;   // reason of a PartialSuccess or error of a Failed; may be empty
+  Metadata metadata;  // names and values, in the consumer's order
+  bool cut = false;   // it was longer than the limit, and the rest is gone
 };
 
 // A plain value; copies share the notes, which never change. Any thread may read a copy it has.
 struct Outcome {
   OutcomeCode code = OutcomeCode::kReserved;
   OutcomeReason reason = OutcomeReason::kNone;
-  std::uint32_t attempt = 0;     // the attempt that was answered; 0 for verdicts
-  std::uint64_t latency_ns = 0;  // from commit (the first send) to the ack; to now for verdicts
+  std::uint32_t attempt = 0;  // the attempt that was answered, 1 at first; 0 without an answer
+  // CLOCK_MONOTONIC from commit (the first send) to the ack; without an ack to the moment when the
+  // producer learnt of the end.
+  std::uint64_t latency_ns = 0;
   std::shared_ptr<const OutcomeNotes> notes;  // null for most: the consumer wrote nothing
 
   // The notes' parts; empty and false without notes. Valid as long as this outcome.
@@ -65,7 +68,11 @@ struct Outcome {
   }
 };
 
+// The code as tools print it, such as "Success" or "Cancelled (may have run)"; "pending" for
+// kReserved and for any other number. Never null, valid for ever. Any thread.
 [[nodiscard]] const char* outcome_name(OutcomeCode code);
+// The reason as tools print it, such as "max_age"; "" for kNone, "unknown" for kUnknown and for any
+// other number. Never null, valid for ever. Any thread.
 [[nodiscard]] const char* reason_name(OutcomeReason reason);
 
 }  // namespace ackbus

@@ -29,6 +29,7 @@
 
 namespace ackbus {
 
+// The bounds of a tracker. Every value is accepted; periods are brought into 0 to 365 days.
 struct TrackerOptions {
   // Messages pending at once; beyond it track() answers kFull.
   std::size_t pending_max = 65'536;
@@ -44,8 +45,9 @@ struct TrackerOptions {
   std::chrono::milliseconds max_age{600'000};
 };
 
+// What became of a call of track().
 enum class TrackOutcome : std::uint8_t {
-  kReserved = 0,
+  kReserved = 0,    // never given
   kTracked,         // pending from now on
   kEarlySuccess,    // its ack had come already: it is done
   kEarlyFailure,    // its ack had come already: it failed
@@ -56,8 +58,9 @@ enum class TrackOutcome : std::uint8_t {
   kShutDown,        // shutdown() was called
 };
 
+// What became of an ack.
 enum class AckOutcome : std::uint8_t {
-  kReserved = 0,
+  kReserved = 0,  // never given
   kResolved,      // the message has ended as the ack says
   kStillPending,  // Retrying: its clock runs anew
   kHeldEarly,     // nobody tracked this id yet: kept for a while in case somebody does
@@ -67,21 +70,24 @@ enum class AckOutcome : std::uint8_t {
   kShutDown,      // shutdown() was called
 };
 
+// What is to be done about a message that has timed out.
 enum class TimeoutAction : std::uint8_t {
-  kReserved = 0,
+  kReserved = 0,      // never given
   kRetry,             // send it again `delay` from now, as attempt `attempt`
   kExhaustedRetries,  // given up: no answer, and no retry is left
   kExhaustedAge,      // given up: Retrying had kept it until max_age
 };
 
+// One message that has timed out.
 struct Timeout {
   MessageId id;
-  Kind kind = Kind::kReserved;
+  Kind kind = Kind::kReserved;  // as it was tracked
   TimeoutAction action = TimeoutAction::kReserved;
   std::uint32_t attempt =
       0;  // kRetry: the attempt to send, 2 for the first retry; else the last one sent
   std::chrono::milliseconds delay{0};  // kRetry only
 
+  // Whether the message is to be sent again; if not it was given up.
   [[nodiscard]] bool is_retry() const { return action == TimeoutAction::kRetry; }
 };
 
@@ -95,13 +101,15 @@ struct TrackerCounters {
   std::uint64_t closed = 0;              // pending when the tracker was shut down
 };
 
+// The messages of one process that wait for an ack. Neither copied nor moved. After fork() the
+// child must not use it: its mutex may be held by a thread that the child does not have.
 class MessageTracker {
  public:
-  using Clock = std::chrono::steady_clock;
+  using Clock = std::chrono::steady_clock;  // CLOCK_MONOTONIC
   // Called on the checker's thread, without a lock held. It must not throw.
   using CheckerCallback = std::function<void(const std::vector<Timeout>&)>;
 
-  MessageTracker();
+  MessageTracker();  // with the default options
   explicit MessageTracker(const TrackerOptions& options);
   // Shuts down.
   ~MessageTracker();
@@ -117,7 +125,8 @@ class MessageTracker {
                                    std::chrono::milliseconds timeout, std::uint32_t max_retries,
                                    Clock::time_point now = Clock::now());
 
-  // The same with the timeout and retries of a built-in kind.
+  // The same with the timeout and retries of a built-in kind (docs/protocol.md); kUnknownKind for
+  // any other.
   [[nodiscard]] TrackOutcome track_default(const MessageId& id, Kind kind,
                                            Clock::time_point now = Clock::now());
 
@@ -132,16 +141,18 @@ class MessageTracker {
   // `delay`, sends, and need not tell.
   [[nodiscard]] std::vector<Timeout> check_timeouts(Clock::time_point now = Clock::now());
 
+  // Whether it was tracked and has not ended.
   [[nodiscard]] bool is_pending(const MessageId& id) const;
+  // How many are pending: 0 to TrackerOptions::pending_max.
   [[nodiscard]] std::size_t pending_count() const;
-  // A copy of what is known of a pending message.
+  // A copy of what is known of a pending message; nullopt when it is not pending.
   [[nodiscard]] std::optional<PendingMessage> find_pending(const MessageId& id) const;
 
   // The delay before retry `retry_count`: min(100 ms * 2^(retry_count - 1), 30 s), and 0 for 0
-  // (design section 6).
+  // (docs/architecture.md#what-the-daemon-decides).
   [[nodiscard]] static std::chrono::milliseconds calculate_retry_delay(std::uint32_t retry_count);
 
-  // A copy of the counts so far.
+  // A copy of the counts so far: of the messages, and of what came beside them.
   [[nodiscard]] MessageMetrics metrics() const;
   [[nodiscard]] TrackerCounters counters() const;
 

@@ -175,6 +175,14 @@ INSTANTIATE_TEST_SUITE_P(
                 "test.toml:2:17: limits.default_slots is greater than limits.max_slots: lower it"},
         Mistake{"ArenaNoMultiple", "[limits]\ndefault_arena_bytes = 5000",
                 "test.toml:2:23: an arena is no multiple of 4 KiB: round it up"},
+        Mistake{
+            "MemoryForNoLink", "[limits]\nmax_memory_bytes = \"1 KiB\"",
+            "test.toml:2:20: limits.max_memory_bytes = 1024 holds no link: the smallest takes "},
+        Mistake{"MemoryForNoUsualLink", "[limits]\nmax_memory_bytes = \"16 MiB\"",
+                "test.toml:2:20: limits.max_memory_bytes = 16777216 holds no link: one of "
+                "default_slots and default_arena_bytes takes "},
+        Mistake{"MemoryOfAUserForNoLink", "[limits]\nmax_memory_per_uid_bytes = 1",
+                "test.toml:2:28: limits.max_memory_per_uid_bytes = 1 holds no link: the smallest"},
         Mistake{"BackoffUpsideDown", "[backoff]\nbase_ms = 10\nmax_ms = 5",
                 "test.toml:2:11: backoff.base_ms is greater than backoff.max_ms: lower it"},
         Mistake{"KindWithoutId", "[[kind]]\nname = \"New\"",
@@ -213,6 +221,14 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"BrokenToml", "name = \n", "test.toml:1:"},
         Mistake{"DuplicateKey", "tick_ms = 1\ntick_ms = 2", "test.toml:2:"}),
     [](const auto& mistake) { return mistake.param.name; });
+
+TEST(Config, MemoryForOneLinkIsEnough) {
+  const std::string smallest = std::to_string(link_bytes(4, 4096));
+  const Config config =
+      parsed("[limits]\ndefault_slots = 4\ndefault_arena_bytes = 4096\n" +
+             ("max_memory_bytes = " + smallest) + "\nmax_memory_per_uid_bytes = " + smallest);
+  EXPECT_EQ(std::to_string(config.limits.max_memory_bytes), smallest);
+}
 
 TEST(Config, TellsTheFirstMistakeOnly) {
   EXPECT_THAT(error_of("tick_ms = 0\nnmae = 1"), HasSubstr("tick_ms = 0"));

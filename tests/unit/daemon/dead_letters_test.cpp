@@ -259,6 +259,7 @@ TEST_F(DeadLettersTest, OneUserCannotFillTheStoreForOthers) {
   keep(2, 10, 1000);
   const auto refused = store_->write(letter_of(3, 1000), payload_of(10));
   ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::kQuota) << "no trouble of the store";
   EXPECT_NE(refused.error().text.find("user 1000"), std::string::npos);
   keep(4, 10, 2000);
   EXPECT_EQ(store_->stats().by_uid.at(1000).letters, 2U);

@@ -62,6 +62,38 @@ TEST_F(LogTest, LeavesOutWhatExceedsTheMinuteAndSaysHowMuchAtTheNextRecord) {
   EXPECT_EQ(written_.back().suppressed, 0U);
 }
 
+TEST_F(LogTest, TellsWhatWasLeftOutWhenTheMinuteIsOverThoughNothingFollows) {
+  Log log = make(2);
+  EXPECT_EQ(log.tell_suppressed(), UINT64_MAX);
+  log.line(LogLevel::kInfo, "links", "a");
+  log.line(LogLevel::kInfo, "links", "b");
+  EXPECT_EQ(log.tell_suppressed(), UINT64_MAX) << "nothing was left out";
+  EXPECT_FALSE(log.line(LogLevel::kError, "links", "c"));
+  EXPECT_FALSE(log.line(LogLevel::kInfo, "links", "d"));
+  EXPECT_EQ(log.tell_suppressed(), now_ns_ + 60 * kSecondNs);
+  EXPECT_EQ(written_.size(), 2U);
+  now_ns_ += 60 * kSecondNs;
+  EXPECT_EQ(log.tell_suppressed(), UINT64_MAX);
+  ASSERT_EQ(written_.size(), 3U);
+  EXPECT_EQ(written_.back().category, "links");
+  EXPECT_EQ(written_.back().level, LogLevel::kError) << "the gravest of them";
+  EXPECT_EQ(written_.back().suppressed, 2U);
+  log.line(LogLevel::kInfo, "links", "e");
+  EXPECT_EQ(written_.back().suppressed, 0U) << "told already";
+  EXPECT_FALSE(log.line(LogLevel::kInfo, "links", "f")) << "the count is a record of its minute";
+}
+
+TEST_F(LogTest, WhatIsNotToBeHeardAnyMoreIsNotCountedLater) {
+  Log log = make(1);
+  log.line(LogLevel::kInfo, "links", "a");
+  log.line(LogLevel::kInfo, "links", "b");
+  log.set_level(LogLevel::kError);
+  now_ns_ += 60 * kSecondNs;
+  EXPECT_EQ(log.tell_suppressed(), UINT64_MAX);
+  EXPECT_EQ(log.tell_suppressed(), UINT64_MAX);
+  EXPECT_EQ(written_.size(), 1U);
+}
+
 TEST_F(LogTest, OneCategoryCannotSilenceAnother) {
   Log log = make(1);
   log.line(LogLevel::kInfo, "links", "a");

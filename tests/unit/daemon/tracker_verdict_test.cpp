@@ -59,6 +59,37 @@ TEST_F(TrackerVerdictTest, TriesAgainAfterASecondWhenTheStoreRefuses) {
   EXPECT_EQ(entry(0).state, PendingState::kVerdict);
 }
 
+// Once every scan tried it again: ten times a second with a kind's max_wait of 100 ms.
+TEST_F(TrackerVerdictTest, DoesNotTryARefusedLetterAtEveryScan) {
+  exhaust(0, 1);
+  write_letter(LetterResult::kFailed);
+  for (int i = 0; i < 9; ++i) {
+    now_ns_ += 100 * kMs;
+    tracker_->scan(now_ns_);
+    EXPECT_TRUE(host_.jobs.empty());
+  }
+  EXPECT_EQ(host_.deadlines[0], now_ns_ + 100 * kMs);
+  now_ns_ += 100 * kMs;
+  tracker_->scan(now_ns_);
+  EXPECT_EQ(host_.jobs.size(), 1U);
+}
+
+TEST_F(TrackerVerdictTest, AnAnswerIsTakenWhileARefusedLetterWaits) {
+  exhaust(0, 1);
+  write_letter(LetterResult::kFailed);
+  answer(0, 1, AckCode::kSuccess);
+  tracker_->scan(now_ns_);
+  EXPECT_EQ(entry(0).state, PendingState::kFinal);
+}
+
+TEST_F(TrackerVerdictTest, ARefusedLetterHoldsUpNoLaterMessageOfItsSlot) {
+  exhaust(0, 1);
+  write_letter(LetterResult::kFailed);
+  answer(0, 1, AckCode::kSuccess);
+  tracker_->scan(now_ns_);
+  exhaust(0, 5);
+}
+
 TEST_F(TrackerVerdictTest, WithdrawsWhenTheOutcomeIsTakenWhileTheLetterIsWritten) {
   exhaust(0, 1);
   take_outcome(0, 1, kOutcomeSuccess);
@@ -141,6 +172,91 @@ TEST_F(TrackerVerdictTest, TellsHowOftenAndWhenItWasTried) {
   EXPECT_EQ(draft.attempt_ns, (std::vector<std::uint64_t>{1'000 * kMs, 1'200 * kMs}));
   EXPECT_EQ(draft.begun_ns, 1'200 * kMs);
   EXPECT_EQ(draft.descriptor.id[0], 1U);
+}
+
+// ---- what the letter says of attempts ----
+
+class LetterOfCommitClock : public TrackerVerdictTest {
+ protected:
+  LetterOfCommitClock() {
+    rules_.kinds[kKind].clock_from_commit = true;
+    tracker_->set_rules(rules_);
+  }
+  // Two attempts of 100 ms and the delay between them go by.
+  void use_up(std::uint32_t slot) {
+    for (int i = 0; i < 3; ++i) {
+      expire_after(100 * kMs, slot);
+    }
+    ASSERT_EQ(host_.jobs.size(), 1U);
+    EXPECT_EQ(entry(slot).attempt, 2U);
+  }
+  // A new consumer, which has read everything, on a fresh ack segment.
+  void replace_life() {
+    tracker_->set_life(next_ack_, 2, 1);
+    next_ack_.words().cursor.store_release(9);
+    next_ack_.words().redelivery_cursor.store_release(1);
+  }
+
+  test::SegmentMemory next_ack_memory_{layout::AckGeometry{kSlots}.bytes()};
+  layout::AckView next_ack_{next_ack_memory_.base(), {kSlots}};
+};
+
+// Once they were the attempts of its entry, which the clock uses up though nobody begins.
+TEST_F(LetterOfCommitClock, SaysNoneWhenNobodyBeganTheMessage) {
+  commit(0, 1);
+  tracker_->scan(now_ns_);
+  use_up(0);
+  EXPECT_EQ(host_.jobs.front().attempts, 0U);
+  EXPECT_TRUE(host_.jobs.front().attempt_ns.empty());
+  EXPECT_EQ(host_.jobs.front().begun_ns, 0U);
+}
+
+TEST_F(LetterOfCommitClock, SaysTheLatestAttemptThatWasBegun) {
+  commit(0, 1);
+  begin(0, 1, 1);
+  tracker_->scan(now_ns_);
+  use_up(0);
+  EXPECT_EQ(host_.jobs.front().attempts, 1U);
+  EXPECT_EQ(host_.jobs.front().attempt_ns.size(), 1U);
+}
+
+TEST_F(LetterOfCommitClock, SaysWhatALifeBeforeThisOneHadBegun) {
+  commit(0, 1);
+  begin(0, 1, 1);
+  tracker_->scan(now_ns_);
+  replace_life();
+  use_up(0);
+  EXPECT_EQ(host_.jobs.front().attempts, 1U);
+  EXPECT_NE(host_.jobs.front().attempt_ns.size(), 0U);
+}
+
+TEST_F(TrackerVerdictTest, TheLetterOfAnUndeliveredMessageSaysNoAttemptThoughItWasSkipped) {
+  commit(0, 1);
+  now_ns_ += 1'000 * kMs;
+  tracker_->scan(now_ns_);
+  ASSERT_EQ(entry(0).reason, VerdictReason::kUndelivered);
+  begin(0, 1);
+  answer(0, 1, AckCode::kSkippedVerdict);
+  write_letter(LetterResult::kFailed);
+  expire_after(1'000 * kMs, 0);
+  ASSERT_EQ(host_.jobs.size(), 1U);
+  EXPECT_EQ(host_.jobs.front().attempts, 0U);
+  EXPECT_EQ(host_.jobs.front().begun_ns, 0U);
+}
+
+// Once the first attempt of a life that had ended meanwhile counted as none.
+TEST_F(TrackerVerdictTest, TheLetterCountsAttemptsThatANewDaemonAndANewLifeDidNotSee) {
+  exhaust(0, 1);
+  host_.forget_process();
+  test::SegmentMemory memory{layout::AckGeometry{kSlots}.bytes()};
+  const layout::AckView fresh{memory.base(), {kSlots}};
+  tracker_ = std::make_unique<LinkTracker>(host_, submission_, tracking_, rules_);
+  tracker_->recover();
+  tracker_->set_life(fresh, 2, 1);
+  tracker_->scan(now_ns_);
+  ASSERT_EQ(host_.jobs.size(), 1U);
+  EXPECT_EQ(host_.jobs.front().attempts, 1U);
+  EXPECT_TRUE(host_.jobs.front().attempt_ns.empty()) << "their times went with the daemon";
 }
 
 }  // namespace

@@ -71,7 +71,7 @@ TEST(Arena, ReportsARangeThatIsReturnedTwice) {
 }
 
 TEST(Arena, NeverOverlapsAndLosesNothingInARandomRun) {
-  constexpr std::uint64_t kBytes = 64 * 64;
+  constexpr std::uint64_t kBytes = std::uint64_t{64} * 64;
   const std::uint64_t seed = 4711;
   std::cout << "seed " << seed << "\n";
   std::mt19937_64 random(seed);

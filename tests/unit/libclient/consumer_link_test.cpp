@@ -107,6 +107,31 @@ TEST_F(ConsumerLinkTest, RejectsPlacesThatNameWhatCannotBe) {
   EXPECT_EQ(link_->running_count(), 0U);
 }
 
+TEST_F(ConsumerLinkTest, AnswersFailedForPayloadsOutsideTheBoundsOfTheirKind) {
+  PayloadBounds bounds;
+  bounds.add(kKind, "Bounded", 10, 70);
+  link_->bound_payloads(bounds);
+  publish(1, 0, kPlain, 9);
+  publish(2, 1, layout::kFlagTracked, 71, 64);
+  publish(3, 2, kPlain, 10);
+  publish(4, 3, kPlain, 9, 0, kKind + 1);  // a kind without bounds
+  Delivery begun;
+  EXPECT_EQ(next(begun), NextResult::kSkipped);
+  EXPECT_EQ(next(begun), NextResult::kSkipped);
+  EXPECT_EQ(link_->running_count(), 0U);
+  EXPECT_EQ(ack_.words().rejected.load_relaxed(), 2U);
+  for (std::uint32_t slot = 0; slot < 2; ++slot) {
+    layout::AnswerCopy answer;
+    ASSERT_TRUE(layout::answer_read(ack_.record(slot), slot + 1, answer)) << slot;
+    EXPECT_EQ(layout::answer_code(answer.code_flags), AckCode::kFailed);
+    EXPECT_EQ(layout::answer_flags(answer.code_flags), layout::kAckHasText);
+  }
+  EXPECT_EQ(next(begun), NextResult::kBegun);
+  EXPECT_EQ(begun.sequence, 3U);
+  EXPECT_EQ(next(begun), NextResult::kBegun);
+  EXPECT_EQ(begun.sequence, 4U);
+}
+
 TEST_F(ConsumerLinkTest, AnswersFailedForPayloadsOutsideTheArena) {
   publish(1, 0, layout::kFlagTracked, 100, 4000);
   publish(2, 1, layout::kFlagTracked, UINT64_MAX, 1);

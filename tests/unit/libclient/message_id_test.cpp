@@ -72,7 +72,7 @@ TEST(MessageId, DiffersBetweenThreads) {
   for (const auto& ids : created) {
     distinct.insert(ids.begin(), ids.end());
   }
-  EXPECT_EQ(distinct.size(), std::size_t{kThreads * kMoreThanABlock});
+  EXPECT_EQ(distinct.size(), std::size_t{kThreads} * kMoreThanABlock);
 }
 
 // Creates as many ids as a block holds and writes them to the pipe; the last thing a forked child

@@ -148,6 +148,8 @@ void dump_bus(std::ostream& out) {
   FIELD(KindRow, max_retries);
   FIELD(KindRow, max_wait_ms);
   FIELD(KindRow, max_age_ms);
+  FIELD(KindRow, min_payload_bytes);
+  FIELD(KindRow, max_payload_bytes);
   STRUCT(QueueRow);
   FIELD(QueueRow, number);
   FIELD(QueueRow, name);

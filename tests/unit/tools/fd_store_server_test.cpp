@@ -228,17 +228,16 @@ TEST_F(FdStoreServerTest, ClosesDescriptorsThatNobodyAskedItToKeep) {
   EXPECT_EQ(open_descriptors(), before);
 }
 
-TEST_F(FdStoreServerTest, EveryRestartedChildGetsTheListeningSocketAndAllItKept) {
+TEST_F(FdStoreServerTest, EveryRestartedChildGetsAllThatWasKept) {
   const Segment first("first");
   const Segment second("second");
   put("link1", {first.fd(), second.fd()});
   server_->receive();
-  server_->set_listening_socket(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), "control");
   const std::string script =
-      "[ \"$LISTEN_PID\" = \"$$\" ] || exit 1; [ \"$LISTEN_FDS\" = 3 ] || exit 2;"
-      "[ \"$LISTEN_FDNAMES\" = control:link1:link1 ] || exit 3; [ \"$MARK\" = kept ] || exit 4;"
-      "[ -S /proc/self/fd/3 ] || exit 5; [ \"$(cat /proc/self/fd/4)\" = first ] || exit 6;"
-      "[ \"$(cat /proc/self/fd/5)\" = second ] || exit 7; [ -S \"$NOTIFY_SOCKET\" ] || exit 8";
+      "[ \"$LISTEN_PID\" = \"$$\" ] || exit 1; [ \"$LISTEN_FDS\" = 2 ] || exit 2;"
+      "[ \"$LISTEN_FDNAMES\" = link1:link1 ] || exit 3; [ \"$MARK\" = kept ] || exit 4;"
+      "[ \"$(cat /proc/self/fd/3)\" = first ] || exit 5;"
+      "[ \"$(cat /proc/self/fd/4)\" = second ] || exit 6; [ -S \"$NOTIFY_SOCKET\" ] || exit 7";
   EXPECT_EQ(run_shell(script), 0);
   EXPECT_EQ(run_shell(script), 0) << "the second child finds the same";
 }
@@ -267,7 +266,6 @@ TEST_F(FdStoreServerTest, TellsTheChildTheWatchdogsLimit) {
 }
 
 TEST_F(FdStoreServerTest, ReplacesAStaleSocketAndKeepsItsOwnPrivate) {
-  server_->set_listening_socket(-1, "");
   struct stat state {};
   ASSERT_EQ(stat(options_.socket_path.c_str(), &state), 0);
   EXPECT_EQ(state.st_mode & 0777U, 0600U);
