@@ -24,13 +24,6 @@ std::string first_error(const Result<Producer>& result) {
 
 class BadInput : public ProcessTest {
  protected:
-  static void expect_one_line(const Ran& ran, int status, const std::string& part) {
-    EXPECT_EQ(ran.status, status) << ran.errors;
-    EXPECT_THAT(ran.errors, HasSubstr(part));
-    EXPECT_EQ(std::count(ran.errors.begin(), ran.errors.end(), '\n'), 1) << ran.errors;
-    EXPECT_EQ(ran.output, "");
-  }
-
   // ackbusd on a configuration that it must refuse.
   Ran check_config(const std::string& text) const {
     write_file(folder_ / "bad.toml", text);

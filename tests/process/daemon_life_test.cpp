@@ -1,14 +1,8 @@
 // The daemon as a service: readiness, reload, metrics, what it costs when nothing happens.
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <fstream>
-#include <sstream>
 
 #include "tests/process/harness.hpp"
 
@@ -20,39 +14,6 @@ using ::testing::HasSubstr;
 
 class DaemonLife : public ProcessTest {
  protected:
-  // Clock ticks that a process has used, user and system.
-  static std::uint64_t ticks_of(pid_t pid) {
-    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-    std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-    std::istringstream fields(text.substr(text.rfind(')') + 2));
-    std::string skipped;
-    for (int field = 3; field < 14; ++field) {
-      fields >> skipped;
-    }
-    std::uint64_t user = 0;
-    std::uint64_t system = 0;
-    fields >> user >> system;
-    return user + system;
-  }
-
-  static std::string metrics_page(std::uint16_t port) {
-    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    EXPECT_EQ(::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
-    const std::string request = "GET /metrics HTTP/1.0\r\n\r\n";
-    EXPECT_GT(::send(fd, request.data(), request.size(), MSG_NOSIGNAL), 0);
-    std::string page;
-    char piece[4096];
-    for (ssize_t got = 0; (got = ::recv(fd, piece, sizeof(piece), 0)) > 0;) {
-      page.append(piece, static_cast<std::size_t>(got));
-    }
-    ::close(fd);
-    return page;
-  }
-
   static bool log_says(Bus& bus, const std::string& text) {
     return eventually([&] { return bus.program().errors().find(text) != std::string::npos; });
   }

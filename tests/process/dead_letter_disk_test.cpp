@@ -2,8 +2,6 @@
 // gone. No verdict is given without its letter (docs/architecture.md), so the message stays
 // pending, the daemon says so once and counts each try, everything else goes on, and the producer
 // gets its outcome as soon as the store takes letters again.
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -118,22 +116,8 @@ class Disk {
   std::string metrics_page() {
     EXPECT_TRUE(bus.program().wait_output("metrics on port "));
     const std::string output = bus.program().output();
-    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port =
-        htons(static_cast<std::uint16_t>(std::stoi(output.substr(output.find("port ") + 5))));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    EXPECT_EQ(::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
-    const std::string request = "GET /metrics HTTP/1.0\r\n\r\n";
-    EXPECT_GT(::send(fd, request.data(), request.size(), MSG_NOSIGNAL), 0);
-    std::string page;
-    char piece[4096];
-    for (ssize_t got = 0; (got = ::recv(fd, piece, sizeof(piece), 0)) > 0;) {
-      page.append(piece, static_cast<std::size_t>(got));
-    }
-    ::close(fd);
-    return page;
+    return process_test::metrics_page(
+        static_cast<std::uint16_t>(std::stoi(output.substr(output.find("port ") + 5))));
   }
 };
 

@@ -1,6 +1,8 @@
 #include "tests/process/harness.hpp"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -472,6 +474,44 @@ Ticket send(Producer& producer, std::string_view payload, const SendOptions& opt
   const Result<Ticket> ticket = producer.send(kind, bytes_of(payload), soon(), options);
   EXPECT_TRUE(ticket) << (ticket ? "" : ticket.error().text);
   return ticket ? *ticket : Ticket{};
+}
+
+void expect_one_line(const Ran& ran, int status, const std::string& part) {
+  EXPECT_EQ(ran.status, status) << ran.errors;
+  EXPECT_THAT(ran.errors, ::testing::HasSubstr(part));
+  EXPECT_EQ(std::count(ran.errors.begin(), ran.errors.end(), '\n'), 1) << ran.errors;
+  EXPECT_EQ(ran.output, "");
+}
+
+std::uint64_t ticks_of(pid_t pid) {
+  const std::string text = read_file("/proc/" + std::to_string(pid) + "/stat");
+  std::istringstream fields(text.substr(text.rfind(')') + 2));
+  std::string skipped;
+  for (int field = 3; field < 14; ++field) {
+    fields >> skipped;
+  }
+  std::uint64_t user = 0;
+  std::uint64_t system = 0;
+  fields >> user >> system;
+  return user + system;
+}
+
+std::string metrics_page(std::uint16_t port) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  const std::string request = "GET /metrics HTTP/1.0\r\n\r\n";
+  EXPECT_GT(::send(fd, request.data(), request.size(), MSG_NOSIGNAL), 0);
+  std::string page;
+  char piece[4096];
+  for (ssize_t got = 0; (got = ::recv(fd, piece, sizeof(piece), 0)) > 0;) {
+    page.append(piece, static_cast<std::size_t>(got));
+  }
+  ::close(fd);
+  return page;
 }
 
 }  // namespace ackbus::process_test

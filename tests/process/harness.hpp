@@ -170,6 +170,14 @@ class Metronome {
   std::vector<Helper> sleepers_;
 };
 
+// A mistake's answer: this exit status and one line with this part on standard error, nothing else.
+void expect_one_line(const Ran& ran, int status, const std::string& part);
+
+// Clock ticks that a process has used, user and system.
+[[nodiscard]] std::uint64_t ticks_of(pid_t pid);
+// What a scraper gets from the daemon's endpoint on this port.
+[[nodiscard]] std::string metrics_page(std::uint16_t port);
+
 struct BusOptions {
   bool supervised = false;        // `ackbus run`: the daemon's memory outlives the daemon
   bool gpu = false;               // with ackbus-gpu; supervised only

@@ -6,10 +6,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <fstream>
-#include <sstream>
-
 #include "tests/process/harness.hpp"
 
 namespace ackbus::process_test {
@@ -75,19 +71,6 @@ class Limits : public ProcessTest {
     ASSERT_TRUE(eventually([&] { return steady_clock::now() >= over; }, kQuiet + kPatience));
     const auto available = static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK) * kQuiet.count());
     EXPECT_LT((ticks_of(pid) - before) * 5, available) << "a fifth of a processor";
-  }
-
-  static std::uint64_t ticks_of(pid_t pid) {
-    const std::string text = read_file("/proc/" + std::to_string(pid) + "/stat");
-    std::istringstream fields(text.substr(text.rfind(')') + 2));
-    std::string skipped;
-    for (int field = 3; field < 14; ++field) {
-      fields >> skipped;
-    }
-    std::uint64_t user = 0;
-    std::uint64_t system = 0;
-    fields >> user >> system;
-    return user + system;
   }
 };
 

@@ -14,13 +14,6 @@ using ::testing::Not;
 
 class QueueCommand : public ProcessTest {
  protected:
-  static void expect_one_line(const Ran& ran, int status, const std::string& part) {
-    EXPECT_EQ(ran.status, status) << ran.errors;
-    EXPECT_THAT(ran.errors, HasSubstr(part));
-    EXPECT_EQ(std::count(ran.errors.begin(), ran.errors.end(), '\n'), 1) << ran.errors;
-    EXPECT_EQ(ran.output, "");
-  }
-
   static ConsumerOptions serving(const Bus& bus, const std::string& queue) {
     ConsumerOptions options = bus.consumer_options();
     options.queue = queue;
