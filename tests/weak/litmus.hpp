@@ -1,0 +1,43 @@
+// The litmus tests of the product, in the files *_litmus.cpp, and the small world that those of a
+// link share.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/weak/explorer.hpp"
+
+namespace ackbus::weak {
+
+std::vector<Litmus> record_litmus();  // one seqlock each
+
+inline std::vector<Litmus> all_litmus() {
+  std::vector<Litmus> all;
+  for (auto part : {record_litmus}) {
+    for (Litmus& litmus : part()) {
+      all.push_back(std::move(litmus));
+    }
+  }
+  return all;
+}
+
+template <typename S>
+Litmus litmus_of(std::string name, std::string edges, Options options = {}) {
+  Litmus litmus;
+  litmus.name = std::move(name);
+  litmus.edges = std::move(edges);
+  litmus.options = options;
+  litmus.make = [] { return std::make_unique<S>(); };
+  return litmus;
+}
+
+// A shared struct in the model's memory, zeroed.
+template <typename T>
+T& shared() {
+  return *reinterpret_cast<T*>(allocate(sizeof(T)));
+}
+
+}  // namespace ackbus::weak
