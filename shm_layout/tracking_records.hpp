@@ -25,7 +25,8 @@ struct PendingCopyValue {
 };
 
 inline void pending_publish(PendingCopy& copy, const PendingCopyValue& value) {
-  copy.version.store_relaxed(0);  // relaxed because the fence below orders it before the fields
+  copy.version.store_release(
+      0);           // [E8] release: who finds this copy in the making finds the other one whole
   fence_release();  // [E8] version 0 before the fields; pairs with [E8] in pending_copy_read()
   copy.sequence.store_relaxed(value.sequence);  // relaxed because the version publishes the fields
   copy.state_reason.store_relaxed(static_cast<std::uint32_t>(value.state) |
@@ -78,8 +79,9 @@ inline PendingCopyValue pending_read(const PendingEntry& entry) {
     if (has_second) {
       return second;
     }
-    // [E8] the version of the second copy, read before, was acquired; this look comes after it
-    const std::uint64_t version = entry.copies[0].version.load_acquire();
+    fence_acquire();  // [E8] what was seen of the second copy, before this look at the first
+    // relaxed because the fence orders it
+    const std::uint64_t version = entry.copies[0].version.load_relaxed();
     if (has_first && version == first.version) {
       return first;
     }

@@ -192,6 +192,37 @@ struct PendingCopyRecord {
   }
 };
 
+// Two copies, written in turn: two looks at an entry never go back in time, and none is mixed.
+struct PendingTwice : Scenario {
+  layout::PendingEntry& entry = shared<layout::PendingEntry>();
+  PendingTwice() {
+    write(1);
+    write(2);
+    threads = {[this] {
+                 write(3);
+                 write(4);
+                 write(5);
+               },
+               [this] {
+                 const std::uint64_t first = look();
+                 require(look() >= first, "an entry older than the one seen before");
+               }};
+  }
+  void write(std::uint64_t version) {
+    layout::PendingCopyValue value;
+    value.version = version;
+    value.sequence = 7;
+    value.due_ns = version;
+    layout::pending_publish(entry.copies[version & 1U], value);
+  }
+  std::uint64_t look() const {
+    const layout::PendingCopyValue value = layout::pending_read(entry);
+    require(value.version >= 2, "an entry older than the first look could give");
+    one_version(value.version, {value.due_ns});
+    return value.version;
+  }
+};
+
 struct RedeliveryRecord {
   layout::RedeliveryPlace& place = shared<layout::RedeliveryPlace>();
   void write(std::uint64_t version) {
@@ -258,6 +289,7 @@ std::vector<Litmus> record_litmus() {
       litmus_of<Rewritten<AnswerRecord>>("answer", "E6"),
       litmus_of<Rewritten<MarkRecord>>("mark", "E7"),
       litmus_of<Rewritten<PendingCopyRecord>>("pending_copy", "E8"),
+      litmus_of<PendingTwice>("pending_twice", "E8"),
       litmus_of<Rewritten<RedeliveryRecord>>("redelivery", "E9"),
       litmus_of<Rewritten<VerdictRecord>>("verdict", "E10"),
       litmus_of<HeaderStamped>("header", "E11"),
