@@ -197,6 +197,15 @@ inline bool ack_place_read(const AckPlace& place, std::uint64_t expected, AckPla
   return place.number.load_relaxed() == expected;  // relaxed because the fence orders it
 }
 
+// Begun, raised and marked may speak of one sequence twice: given back and begun again, progress
+// and then a nack. Their number alone would not tell the two apart for a reader that is in between,
+// so their time does: it rises with each rewrite, is stored after the other fields and looked at
+// twice.
+inline std::uint64_t later_than(const Cell<std::uint64_t>& time_ns, std::uint64_t now_ns) {
+  const std::uint64_t before_ns = time_ns.load_relaxed();  // relaxed because its writer asks
+  return now_ns > before_ns ? now_ns : before_ns + 1;
+}
+
 struct BegunCopy {
   std::uint64_t sequence = 0;
   std::uint64_t begun_ns = 0;
@@ -204,50 +213,66 @@ struct BegunCopy {
 };
 
 inline void begun_publish(AckRecord& record, const BegunCopy& copy) {
+  const std::uint64_t begun_ns = later_than(record.begun_ns, copy.begun_ns);
   record.begun.store_relaxed(0);  // relaxed because the fence below orders it before the fields
   fence_release();  // [E4] number 0 before the fields; pairs with [E4] in begun_read()
-  record.begun_ns.store_relaxed(copy.begun_ns);  // relaxed because begun publishes the fields
-  record.begun_attempt.store_relaxed(copy.attempt);
+  record.begun_attempt.store_relaxed(copy.attempt);  // relaxed because the time publishes it
+  record.begun_ns.store_release(begun_ns);           // [E4] release: brings the attempt
   record.begun.store_release(
       copy.sequence);  // [E4] release: begun before the handler runs; pairs with begun_read()
 }
 
 // A redelivery reached what is running: it runs on as the greater attempt.
 inline void raised_publish(AckRecord& record, const BegunCopy& copy) {
+  const std::uint64_t raised_ns = later_than(record.raised_ns, copy.begun_ns);
   record.raised.store_relaxed(0);  // relaxed because the fence below orders it before the fields
   fence_release();  // [E5] number 0 before the fields; pairs with [E5] in begun_read()
-  record.raised_ns.store_relaxed(copy.begun_ns);  // relaxed because raised publishes the fields
-  record.raised_attempt.store_relaxed(copy.attempt);
-  record.raised.store_release(copy.sequence);  // [E5] release: the attempt in force moves
+  record.raised_attempt.store_relaxed(copy.attempt);  // relaxed because the time publishes it
+  record.raised_ns.store_release(raised_ns);          // [E5] release: brings the attempt
+  record.raised.store_release(copy.sequence);         // [E5] release: the attempt in force moves
+}
+
+// Lifts a copy to the raised attempt, if there is one of its sequence.
+inline void raised_read(const AckRecord& record, BegunCopy& copy) {
+  // relaxed because the time brings the attempt, and both are looked at again
+  if (record.raised.load_relaxed() != copy.sequence) {
+    return;
+  }
+  const std::uint64_t raised_ns =
+      record.raised_ns.load_acquire();  // [E5] acquire: brings the raised attempt
+  const std::uint32_t attempt =
+      record.raised_attempt.load_relaxed();  // relaxed because the two times bracket it
+  fence_acquire();                           // [E5] fields before the second look
+  const bool same = record.raised.load_acquire() == copy.sequence &&  // [E5] acquire: brings the
+                    record.raised_ns.load_relaxed() == raised_ns;     // time; relaxed because of it
+  if (same && attempt > copy.attempt) {
+    copy.begun_ns = raised_ns;
+    copy.attempt = attempt;
+  }
 }
 
 // What this life has begun in the slot, raises included; sequence 0 when nothing, or while it is
 // being rewritten.
 inline BegunCopy begun_read(const AckRecord& record) {
   BegunCopy copy;
-  const std::uint64_t sequence =
-      record.begun.load_acquire();  // [E4] acquire: brings time and attempt
+  // relaxed because the time brings the attempt, and both are looked at again
+  const std::uint64_t sequence = record.begun.load_relaxed();
   if (sequence == 0) {
     return copy;
   }
-  copy.begun_ns = record.begun_ns.load_relaxed();  // relaxed because begun brackets the fields
-  copy.attempt = record.begun_attempt.load_relaxed();
-  fence_acquire();                                // [E4] fields before the second look
-  if (record.begun.load_relaxed() != sequence) {  // relaxed because the fence orders it
+  const std::uint64_t begun_ns =
+      record.begun_ns.load_acquire();  // [E4] acquire: brings the attempt
+  const std::uint32_t attempt =
+      record.begun_attempt.load_relaxed();           // relaxed because the two times bracket it
+  fence_acquire();                                   // [E4] fields before the second look
+  if (record.begun.load_acquire() != sequence ||     // [E4] acquire: brings the time of the begin
+      record.begun_ns.load_relaxed() != begun_ns) {  // relaxed because the line above brings it
     return copy;
   }
   copy.sequence = sequence;
-  if (record.raised.load_acquire() == sequence) {  // [E5] acquire: brings the raised attempt
-    const std::uint64_t raised_ns =
-        record.raised_ns.load_relaxed();  // relaxed because raised brackets the fields
-    const std::uint32_t attempt = record.raised_attempt.load_relaxed();
-    fence_acquire();  // [E5] fields before the second look
-    if (record.raised.load_relaxed() == sequence &&
-        attempt > copy.attempt) {  // relaxed because the fence orders it
-      copy.begun_ns = raised_ns;
-      copy.attempt = attempt;
-    }
-  }
+  copy.begun_ns = begun_ns;
+  copy.attempt = attempt;
+  raised_read(record, copy);
   return copy;
 }
 
@@ -295,26 +320,31 @@ struct MarkCopy {
 };
 
 inline void mark_publish(AckRecord& record, const MarkCopy& copy) {
+  const std::uint64_t marked_ns = later_than(record.marked_ns, copy.marked_ns);
   record.marked.store_relaxed(0);  // relaxed because the fence below orders it before the fields
   fence_release();  // [E7] number 0 before the fields; pairs with [E7] in mark_read()
-  record.marked_ns.store_relaxed(copy.marked_ns);  // relaxed because marked publishes the fields
+  // relaxed because the time publishes the fields
   record.mark_kind.store_relaxed(static_cast<std::uint32_t>(copy.kind));
   record.mark_value.store_relaxed(copy.value);
   record.mark_delay_ms.store_relaxed(copy.delay_ms);
+  record.marked_ns.store_release(marked_ns);  // [E7] release: brings the fields
   record.marked.store_release(
       copy.sequence);  // [E7] release: progress or nack is visible; pairs with mark_read()
 }
 inline bool mark_read(const AckRecord& record, std::uint64_t expected, MarkCopy& copy) {
-  if (expected == 0 || record.marked.load_acquire() != expected) {  // [E7] acquire: brings the mark
+  // relaxed because the time brings the fields, and both are looked at again
+  if (expected == 0 || record.marked.load_relaxed() != expected) {
     return false;
   }
   copy.sequence = expected;
-  copy.marked_ns = record.marked_ns.load_relaxed();  // relaxed because marked brackets the fields
+  copy.marked_ns = record.marked_ns.load_acquire();  // [E7] acquire: brings the fields
+  // relaxed because the two times bracket the fields
   copy.kind = static_cast<MarkKind>(record.mark_kind.load_relaxed());
   copy.value = record.mark_value.load_relaxed();
   copy.delay_ms = record.mark_delay_ms.load_relaxed();
-  fence_acquire();                                  // [E7] fields before the second look
-  return record.marked.load_relaxed() == expected;  // relaxed because the fence orders it
+  fence_acquire();                                    // [E7] fields before the second look
+  return record.marked.load_acquire() == expected &&  // [E7] acquire: brings the time of the mark
+         record.marked_ns.load_relaxed() == copy.marked_ns;  // relaxed because of it
 }
 
 }  // namespace ackbus::layout

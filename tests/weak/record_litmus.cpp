@@ -135,6 +135,18 @@ struct RaisedRecord {
   }
 };
 
+// A second raise of the same sequence: a seqlock number that comes back must not mix the two.
+struct RaisedAgainRecord : RaisedRecord {
+  void write(std::uint64_t version) {
+    layout::raised_publish(record, {9, version * 10, narrow(version * 10)});
+  }
+  bool read(std::uint64_t) const {
+    const layout::BegunCopy copy = layout::begun_read(record);
+    require(copy.begun_ns == copy.attempt, "a raised attempt of mixed versions");
+    return true;
+  }
+};
+
 struct AnswerRecord {
   layout::AckRecord& record = shared<layout::AckRecord>();
   layout::AckText& text = shared<layout::AckText>();
@@ -167,6 +179,22 @@ struct MarkRecord {
     }
     one_version(wanted,
                 {copy.marked_ns, static_cast<std::uint64_t>(copy.kind), copy.value, copy.delay_ms});
+    return true;
+  }
+};
+
+// A nack after progress: the same sequence stands there twice.
+struct MarkAgainRecord : MarkRecord {
+  void write(std::uint64_t version) {
+    layout::mark_publish(record, {9, version, static_cast<layout::MarkKind>(version),
+                                  narrow(version), narrow(version)});
+  }
+  bool read(std::uint64_t) const {
+    layout::MarkCopy copy;
+    if (layout::mark_read(record, 9, copy)) {
+      one_version(copy.marked_ns,
+                  {static_cast<std::uint64_t>(copy.kind), copy.value, copy.delay_ms});
+    }
     return true;
   }
 };
@@ -286,8 +314,10 @@ std::vector<Litmus> record_litmus() {
       litmus_of<Rewritten<AckPlaceRecord>>("ack_place", "E3"),
       litmus_of<Rewritten<BegunRecord>>("begun", "E4"),
       litmus_of<Rewritten<RaisedRecord>>("raised", "E5"),
+      litmus_of<Rewritten<RaisedAgainRecord>>("raised_again", "E5"),
       litmus_of<Rewritten<AnswerRecord>>("answer", "E6"),
       litmus_of<Rewritten<MarkRecord>>("mark", "E7"),
+      litmus_of<Rewritten<MarkAgainRecord>>("mark_again", "E7"),
       litmus_of<Rewritten<PendingCopyRecord>>("pending_copy", "E8"),
       litmus_of<PendingTwice>("pending_twice", "E8"),
       litmus_of<Rewritten<RedeliveryRecord>>("redelivery", "E9"),

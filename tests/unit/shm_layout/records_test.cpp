@@ -58,13 +58,16 @@ TEST(BegunRecord, IsRaisedOnlyForItsOwnSequenceAndUpwards) {
   EXPECT_EQ(begun_read(*record).sequence, 0U);
   begun_publish(*record, {7, 100, 2});
   EXPECT_EQ(begun_read(*record).attempt, 2U);
-  raised_publish(*record, {6, 500, 9});
+  raised_publish(*record, {6, 300, 9});
   EXPECT_EQ(begun_read(*record).attempt, 2U) << "of an older sequence";
-  raised_publish(*record, {7, 500, 1});
+  raised_publish(*record, {7, 400, 1});
   EXPECT_EQ(begun_read(*record).attempt, 2U) << "an attempt never falls";
   raised_publish(*record, {7, 500, 3});
   EXPECT_EQ(begun_read(*record).attempt, 3U);
   EXPECT_EQ(begun_read(*record).begun_ns, 500U);
+  raised_publish(*record, {7, 500, 4});
+  EXPECT_EQ(begun_read(*record).begun_ns, 501U)
+      << "a rewrite's time rises, or it is not told apart";
 }
 
 TEST(AnswerRecord, IsReadOnlyForTheSequenceThatItAnswers) {
