@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "daemon/bus.hpp"
+#include "shm_layout/bus_records.hpp"
 
 namespace ackbus::daemon {
 
@@ -30,10 +31,7 @@ void Bus::write_kinds() {
   for (std::uint32_t number = 1; number < layout::kKindsMax; ++number) {
     const KindConfig* kind = config().find_kind(static_cast<std::uint16_t>(number));
     layout::KindRow& row = view.kind(number);
-    const std::uint64_t before =
-        row.number.load_relaxed();  // relaxed because this process alone writes it
-    row.number.store_relaxed(0);    // relaxed because the fence orders it
-    layout::fence_release();        // [E20] number 0 before the fields
+    const std::uint64_t before = layout::row_begin(row.number);
     write_name(row.name, kind == nullptr ? "" : kind->name);
     std::uint32_t flags = kind == nullptr ? 0U : static_cast<std::uint32_t>(layout::kKindDefined);
     flags |= kind != nullptr && kind->supersede ? layout::kKindSupersede : 0U;
@@ -45,20 +43,14 @@ void Bus::write_kinds() {
     row.max_age_ms.store_relaxed(kind == nullptr ? 0 : kind->max_age_ms);
     row.min_payload_bytes.store_relaxed(kind == nullptr ? 0 : kind->min_payload_bytes);
     row.max_payload_bytes.store_relaxed(kind == nullptr ? 0 : kind->max_payload_bytes);
-    row.number.store_release(
-        before + 1);  // [E20] release: the row is whole; pairs with read_kind() of clients
+    layout::row_end(row.number, before);
   }
-  auto& moved = view.words().kinds_moved;
-  moved.store_release(moved.load_relaxed() +
-                      1);  // [E20] release: rows were rewritten; relaxed because we wrote it
+  layout::announce_kinds(view.words());
 }
 
 void Bus::write_queue_row(const Queue& queue) {
   layout::QueueRow& row = layout::BusView(bus_map.base()).queue(queue.index);
-  const std::uint64_t before =
-      row.number.load_relaxed();  // relaxed because this process alone writes it
-  row.number.store_relaxed(0);    // relaxed because the fence orders it
-  layout::fence_release();        // [E20] number 0 before the fields
+  const std::uint64_t before = layout::row_begin(row.number);
   write_name(row.name, queue.name);
   row.epoch.store_relaxed(queue.epoch);  // relaxed because the number publishes the fields
   row.consumers.store_relaxed(static_cast<std::uint32_t>(queue.standbys.size()) +
@@ -67,7 +59,7 @@ void Bus::write_queue_row(const Queue& queue) {
       static_cast<std::uint32_t>(std::count_if(links.begin(), links.end(), [&](const auto& entry) {
         return entry.second->queue == queue.index;
       })));
-  row.number.store_release(before + 1);  // [E20] release: the row is whole
+  layout::row_end(row.number, before);
 }
 
 }  // namespace ackbus::daemon

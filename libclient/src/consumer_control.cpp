@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "libclient/src/consumer_core.hpp"
+#include "shm_layout/bus_records.hpp"
 
 namespace ackbus {
 
@@ -276,8 +277,7 @@ void ConsumerCore::try_reconnect() {
 
 void ConsumerCore::refresh_kinds() {
   const layout::BusView view(bus.base());
-  const std::uint64_t moved =
-      view.words().kinds_moved.load_acquire();  // [E20] acquire: brings the rows
+  const std::uint64_t moved = layout::kinds_announced(view.words());
   if (moved == kinds_moved) {
     return;
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "libclient/src/sleep_fence.hpp"
 #include "shm_layout/assert.hpp"
 
 namespace ackbus {
@@ -211,8 +212,7 @@ bool ConsumerCore::arm_and_look() {
       ends->link->arm(sleep_generation);
     }
   }
-  layout::fence_full();  // [F2] armed before the last look; pairs with the writers' fence before
-                         // they read `sleeping`
+  fence_armed();
   if (heard) {
     return true;
   }

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "libclient/src/sleep_fence.hpp"
+#include "shm_layout/bus_records.hpp"
+
 namespace ackbus {
 
 using layout::ControlType;
@@ -166,8 +169,7 @@ bool ProducerCore::arm_and_look() {
   waiter.lower();
   const bool heard = read_control();
   link->arm(++sleep_generation);
-  layout::fence_full();  // [F2] armed before the last look; pairs with the writers' fence before
-                         // they read `sleeping`
+  fence_armed();
   return heard || link->has_work();
 }
 
@@ -288,8 +290,7 @@ bool ProducerCore::kind_known(Kind kind) {
 // A reload of the daemon may change what a kind takes. A producer sees it the next time it waits;
 // what it sends until then the consumer's library judges by the new rows.
 void ProducerCore::forget_moved_kinds() {
-  const std::uint64_t moved =
-      layout::BusView(bus.base()).words().kinds_moved.load_acquire();  // [E20] acquire: brings rows
+  const std::uint64_t moved = layout::kinds_announced(layout::BusView(bus.base()).words());
   if (moved != kinds_moved) {
     kinds_moved = moved;
     kinds_known = 0;

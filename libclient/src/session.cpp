@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "libclient/src/clock.hpp"
+#include "shm_layout/bus_records.hpp"
 #include "shm_layout/check.hpp"
 
 namespace ackbus {
@@ -223,34 +224,18 @@ Result<Mapping> map_checked(int fd, std::uint64_t bytes, bool writable, layout::
   return mapping;
 }
 
-std::string read_name(const layout::NameWords& words) {
-  char text[layout::kNameBytesMax + 1] = {};
-  for (std::size_t i = 0; i < layout::kNameBytesMax / sizeof(std::uint64_t); ++i) {
-    const std::uint64_t word =
-        words.words[i].load_relaxed();  // relaxed because the row's number brackets it
-    std::memcpy(text + i * sizeof(word), &word, sizeof(word));
-  }
-  return text;
-}
-
 KindInfo read_kind(const layout::BusView& bus, std::uint32_t kind) {
-  const layout::KindRow& row = bus.kind(kind);
+  layout::KindRowCopy copy;
   for (int tries = 0; tries < layout::kSeqlockTriesMax; ++tries) {
-    const std::uint64_t number =
-        row.number.load_acquire();  // [E20] acquire: brings the row; pairs with the daemon's
-    if (number == 0) {
-      continue;
-    }
-    // relaxed because the number brackets the fields
-    KindInfo info{read_name(row.name),
-                  row.flags.load_relaxed(),
-                  row.timeout_ms.load_relaxed(),
-                  row.max_wait_ms.load_relaxed(),
-                  row.min_payload_bytes.load_relaxed(),
-                  row.max_payload_bytes.load_relaxed()};
-    layout::fence_acquire();                    // [E20] fields before the second look
-    if (row.number.load_relaxed() == number) {  // relaxed because the fence orders it
-      return info;
+    if (layout::kind_row_read(bus.kind(kind), copy)) {
+      char name[sizeof(copy.name) + 1] = {};
+      std::memcpy(name, copy.name, sizeof(copy.name));
+      return {name,
+              copy.flags,
+              copy.timeout_ms,
+              copy.max_wait_ms,
+              copy.min_payload_bytes,
+              copy.max_payload_bytes};
     }
   }
   return {};

@@ -72,6 +72,5 @@ struct KindInfo {
   std::uint64_t max_payload_bytes = 0;  // 0: no bound
 };
 [[nodiscard]] KindInfo read_kind(const layout::BusView& bus, std::uint32_t kind);
-[[nodiscard]] std::string read_name(const layout::NameWords& words);
 
 }  // namespace ackbus
