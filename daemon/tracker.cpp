@@ -79,7 +79,7 @@ std::size_t LinkTracker::scan(std::uint64_t now_ns) {
   }
   next_scan_ns_ = now_ns + std::max(shortest_ms, kScanMinMs) * kMillisecondNs;
   const std::uint64_t committed_now =
-      submission_.words().committed.load_relaxed();  // relaxed because it is a hint
+      submission_.words().committed.load_acquire();  // [E21] acquire: brings what it counts
   if (frozen_ || (!scan_all_ && committed_now == committed_seen_ && pending_seen_ == 0)) {
     return 0;
   }

@@ -93,8 +93,8 @@ ACKBUS_HOT std::uint64_t ProducerLink::commit(std::uint32_t slot, const CommitRe
   // committed.
   counter.store_relaxed(counter.load_relaxed() + 1);
   write_place(slot, sequence, kind_flags, request);
-  submission_.words().committed.store_relaxed(
-      sequence);  // relaxed because it is a hint for the daemon's scan
+  submission_.words().committed.store_release(
+      sequence);  // [E21] release: the message is there; pairs with [E21] in LinkTracker::scan()
   return sequence;
 }
 

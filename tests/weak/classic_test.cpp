@@ -88,6 +88,7 @@ TEST(Classic, AMembarrierStandsInForTheOtherSidesFence) {
   const auto threads = [](std::uint32_t registered) {
     return std::vector<Thread>{[](Shape& s) {
                                  s.x.store_relaxed(1);
+                                 layout::fence_light();
                                  s.r[0] = s.y.load_relaxed();
                                },
                                [registered](Shape& s) {

@@ -94,7 +94,6 @@ void Explorer::run_once(const Litmus& litmus) {
   arena_used_ = 0;
   next_choice_ = 0;
   foretold_.clear();
-  registered_ = 0;
   dead_ = false;
   failed_ = false;
   what_.clear();
@@ -144,10 +143,9 @@ void Explorer::schedule() {
         moved = true;
       }
     }
-    const bool redeemed = std::all_of(foretold_.begin(), foretold_.end(),
-                                      [](const Foretold& one) { return one.redeemed; });
     if (failed_ || !moved) {
-      dead_ = !failed_ && (!all_ended || !redeemed);
+      dead_ = !failed_ && (!all_ended || !all_redeemed());
+      failed_ = failed_ || (!dead_ && !what_.empty());
       cancel_all();
       break;
     }
@@ -270,6 +268,22 @@ std::byte* Explorer::allocate(std::size_t bytes) {
   return place;
 }
 
+// While a load's foretold store is still to come the execution may turn out to be none: it goes on,
+// and fails when it has ended.
+void Explorer::breach(const std::string& what) {
+  if (all_redeemed()) {
+    fail(what);
+  }
+  if (what_.empty()) {
+    what_ = what;
+  }
+}
+
+bool Explorer::all_redeemed() const {
+  return std::all_of(foretold_.begin(), foretold_.end(),
+                     [](const Foretold& one) { return one.redeemed; });
+}
+
 void Explorer::fail(const std::string& what) {
   failed_ = true;
   what_ = what;
@@ -278,9 +292,7 @@ void Explorer::fail(const std::string& what) {
 
 void Explorer::plain(const void* bytes, std::size_t count, bool is_write) {
   const auto* begin = static_cast<const std::byte*>(bytes);
-  if (machine_.plain(self_, begin, count, is_write) != nullptr) {
-    fail("a data race on plain bytes");
-  }
+  require(machine_.plain(self_, begin, count, is_write) == nullptr, "a data race on plain bytes");
 }
 
 void Explorer::await_end(std::size_t thread) {
@@ -308,13 +320,17 @@ std::byte* allocate(std::size_t bytes) { return explorer->allocate(bytes); }
 std::size_t choose(std::size_t count) { return explorer->choose(count); }
 void require(bool condition, const std::string& what) {
   if (!condition) {
-    explorer->fail(what);
+    explorer->breach(what);
   }
 }
 void plain_write(const void* bytes, std::size_t count) { explorer->plain(bytes, count, true); }
 void plain_read(const void* bytes, std::size_t count) { explorer->plain(bytes, count, false); }
 void await_end(std::size_t thread) { explorer->await_end(thread); }
-void barrier(std::uint32_t registered, const Site& site) { explorer->barrier(registered, site); }
+void barrier(std::uint32_t registered, const Site& site) {
+  if (modelled) {
+    explorer->barrier(registered, site);
+  }
+}
 
 Exploration explore(const Litmus& litmus, const std::vector<OrderingSite>& weakened) {
   const auto fresh = std::make_unique<Explorer>();
@@ -350,6 +366,8 @@ const char* operation_name(Operation operation) {
       return "fence_full";
     case Operation::kBarrier:
       return "membarrier";
+    case Operation::kFenceLight:
+      return "fence_light";
     case Operation::kReserved:
       break;
   }

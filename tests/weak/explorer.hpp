@@ -12,10 +12,11 @@
 // Where the product's words are simpler than C++ the model is: every word has one writer, which is
 // asserted, so its modification order is that thread's own order; there is no read-modify-write.
 // Beyond the operational part: a relaxed load may foretell what another thread stores later (load
-// buffering), if the test asks for it, see Options. A membarrier is a full fence of the caller and,
-// at whatever point it has reached, of every thread that registered. A process's end, when a test
-// awaits it, gives its successor all it saw and did. Bytes that are no Cells are watched by a
-// race detector over vector clocks: a read that no synchronisation orders after the write fails.
+// buffering), if the test asks for it, see Options. A membarrier is a full fence that pairs with
+// the light fences of the threads that registered, as the asymmetric fences of P1202 do. A
+// process's end, when a test awaits it, gives its successor all it saw and did. Bytes that are no
+// Cells are watched by a race detector over vector clocks: a read that no synchronisation orders
+// after the write fails.
 //
 // Not covered: out-of-thin-air values (a foretold value is one that some execution really stored),
 // dependencies (they order nothing here: weaker than any hardware), words of mixed size, consume,

@@ -72,7 +72,6 @@ std::uint64_t Explorer::load(const void* address, std::uint64_t now, const Site&
     return now;
   }
   machine_.word(index, now);
-  point_of_barrier();
   await_redeemed(index);
   bool foretold = false;
   std::uint64_t value = 0;
@@ -101,7 +100,6 @@ void Explorer::store(const void* address, std::uint64_t before, std::uint64_t va
     return;
   }
   Word& word = machine_.word(index, before);
-  point_of_barrier();
   if (word.writer != -1 && word.writer != static_cast<int>(self_)) {
     fail("a word with two writers");
   }
@@ -150,9 +148,13 @@ void Explorer::fence(const Site& site) {
     case Operation::kFenceRelease:
       machine_.fence_release(self_);
       break;
+    case Operation::kFenceLight:
+      await_redeemed(kAnyWord);
+      turn_of_barriers();
+      machine_.fence_light(self_);
+      break;
     default:
       await_redeemed(kAnyWord);
-      point_of_barrier();
       turn_of_fences();
       machine_.fence_full(self_);
       threads_[self_].fences += 1;
@@ -161,27 +163,17 @@ void Explorer::fence(const Site& site) {
 }
 
 void Explorer::barrier(std::uint32_t registered, const Site& site) {
-  registered_ |= registered;
+  knowledge_.learn_registered(registered);
   if (!in_force(site)) {
     return;
   }
   await_redeemed(kAnyWord);
   turn_of_fences();
   machine_.fence_full(self_);
-  for (std::size_t i = 0; i < count_; ++i) {
-    if ((registered >> i & 1U) != 0 && i != self_) {
-      machine_.fence_full(i);
-    }
-  }
-  machine_.fence_full(self_);
+  machine_.barrier(self_, registered);
   threads_[self_].fences += 1;
   threads_[self_].barriers += 1;
   note("membarrier", site, nullptr, 0);
-  for (const Foretold& one : foretold_) {  // What a fence in its thread would have waited for.
-    if (!one.redeemed && (registered >> one.thread & 1U) != 0) {
-      wait(Wait::kStores, 0, SIZE_MAX);
-    }
-  }
 }
 
 std::uint32_t Explorer::others_fences(bool of_the_past) const {
@@ -209,8 +201,11 @@ std::uint32_t Explorer::barriers_done() const {
   return sum;
 }
 
-// A membarrier of another thread may find this one here.
-void Explorer::point_of_barrier() {
+// A light fence comes before or after a membarrier of another thread.
+void Explorer::turn_of_barriers() {
+  if (!knowledge_.fixed_thread(self_).registered) {
+    return;
+  }
   const auto expected = [this] {
     std::uint32_t sum = 0;
     for (std::size_t i = 0; i < count_; ++i) {

@@ -31,6 +31,7 @@ class Explorer {
   std::byte* allocate(std::size_t bytes);
   std::size_t choose(std::size_t count);
   [[noreturn]] void fail(const std::string& what);
+  void breach(const std::string& what);
   void plain(const void* bytes, std::size_t count, bool is_write);
   void await_end(std::size_t thread);
 
@@ -61,6 +62,7 @@ class Explorer {
   void run_once(const Litmus& litmus);
   void schedule();
   bool may_run(const Running& thread) const;
+  [[nodiscard]] bool all_redeemed() const;
   void cancel_all();
   bool next_choices();
   void wait(Wait what, std::size_t word, std::size_t count);
@@ -71,7 +73,7 @@ class Explorer {
   void redeem(std::size_t word, std::uint64_t value);
   void await_redeemed(std::size_t word);
   void turn_of_fences();
-  void point_of_barrier();
+  void turn_of_barriers();
   std::uint32_t others_fences(bool of_the_past) const;
   std::uint32_t barriers_done() const;
   bool in_force(const Site& site);
@@ -87,7 +89,6 @@ class Explorer {
   std::vector<Choice> choices_;
   std::size_t next_choice_ = 0;
   std::vector<Foretold> foretold_;
-  std::uint32_t registered_ = 0;  // of the membarriers of this execution
   Options options_;
   bool dead_ = false;
   bool failed_ = false;

@@ -28,6 +28,7 @@ struct WordFacts {
 struct ThreadFacts {
   std::uint32_t full_fences_max = 0;  // membarriers included
   std::uint32_t barriers_max = 0;
+  bool registered = false;  // some membarrier reaches it
 };
 
 class Knowledge {
@@ -98,6 +99,14 @@ class Knowledge {
     if (std::find(facts.values.begin(), facts.values.end(), value) == facts.values.end()) {
       facts.values.push_back(value);
       grown_ = true;
+    }
+  }
+  void learn_registered(std::uint32_t threads) {
+    for (std::size_t i = 0; i < kThreadsMax; ++i) {
+      if ((threads >> i & 1U) != 0 && !learnt_threads_[i].registered) {
+        learnt_threads_[i].registered = true;
+        grown_ = true;
+      }
     }
   }
   void learn_fences(std::size_t thread, std::uint32_t full_fences, std::uint32_t barriers) {

@@ -13,10 +13,11 @@
 namespace ackbus::weak {
 
 std::vector<Litmus> record_litmus();  // one seqlock each
+std::vector<Litmus> link_litmus();    // producer and consumer against each other
 
 inline std::vector<Litmus> all_litmus() {
   std::vector<Litmus> all;
-  for (auto part : {record_litmus}) {
+  for (auto part : {record_litmus, link_litmus}) {
     for (Litmus& litmus : part()) {
       all.push_back(std::move(litmus));
     }

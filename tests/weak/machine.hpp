@@ -57,8 +57,10 @@ struct Word {
 
 struct ThreadState {
   Sight current;
-  Sight acquired;  // what an acquire fence would make visible
-  Sight released;  // what a release fence has made ready to be carried by relaxed stores
+  Sight acquired;       // what an acquire fence would make visible
+  Sight released;       // what a release fence has made ready to be carried by relaxed stores
+  View at_light_fence;  // seen at the last light fence: for the membarriers to come
+  View barriers;        // what membarriers that reach this thread have seen
 };
 
 struct PlainAccess {
@@ -118,6 +120,28 @@ class Machine {
     full_.join(threads_[thread].current.view);
     threads_[thread].current.view = full_;
     fence_release(thread);
+  }
+  // A light fence is a full one as far as membarriers go, and none among its like: what it had seen
+  // is for the barriers to come, what barriers had seen is its own from here on.
+  void fence_light(std::size_t thread) {
+    ThreadState& self = threads_[thread];
+    self.current.view.join(self.barriers);
+    self.at_light_fence = self.current.view;
+    self.at_light_fence.join(self.acquired.view);
+  }
+  // To be called between two full fences of the caller, or after one.
+  void barrier(std::size_t thread, std::uint32_t registered) {
+    for (std::size_t i = 0; i < threads_.size(); ++i) {
+      if ((registered >> i & 1U) != 0) {
+        threads_[thread].current.view.join(threads_[i].at_light_fence);
+      }
+    }
+    fence_full(thread);
+    for (std::size_t i = 0; i < threads_.size(); ++i) {
+      if ((registered >> i & 1U) != 0) {
+        threads_[i].barriers.join(threads_[thread].current.view);
+      }
+    }
   }
   void join_thread(std::size_t thread, std::size_t ended) {
     threads_[ended].current.join(threads_[ended].acquired);

@@ -118,6 +118,18 @@ struct BegunRecord {
   }
 };
 
+// Given back and begun again: the same sequence stands there twice.
+struct BegunAgainRecord : BegunRecord {
+  void write(std::uint64_t version) {
+    layout::begun_publish(record, {9, version, narrow(version)});
+  }
+  bool read(std::uint64_t) const {
+    const layout::BegunCopy copy = layout::begun_read(record);
+    require(copy.begun_ns == copy.attempt, "an attempt with the time of another");
+    return true;
+  }
+};
+
 // Raised twice while it runs: the attempt and its time belong together, and are of this sequence.
 struct RaisedRecord {
   layout::AckRecord& record = shared<layout::AckRecord>();
@@ -313,6 +325,7 @@ std::vector<Litmus> record_litmus() {
       litmus_of<Rewritten<DescriptorRecord>>("descriptor", "E2"),
       litmus_of<Rewritten<AckPlaceRecord>>("ack_place", "E3"),
       litmus_of<Rewritten<BegunRecord>>("begun", "E4"),
+      litmus_of<Rewritten<BegunAgainRecord>>("begun_again", "E4"),
       litmus_of<Rewritten<RaisedRecord>>("raised", "E5"),
       litmus_of<Rewritten<RaisedAgainRecord>>("raised_again", "E5"),
       litmus_of<Rewritten<AnswerRecord>>("answer", "E6"),

@@ -15,7 +15,8 @@ enum class Operation : std::uint8_t {
   kFenceAcquire = 5,
   kFenceRelease = 6,
   kFenceFull = 7,
-  kBarrier = 8,  // membarrier, by the daemon
+  kBarrier = 8,     // membarrier, by the daemon
+  kFenceLight = 9,  // where a membarrier finds the threads that registered
 };
 
 struct Site {

@@ -74,4 +74,8 @@ inline void fence_full(const char* file = __builtin_FILE(), int line = __builtin
   weak::model_fence({file, line, weak::Operation::kFenceFull});
 }
 
+inline void fence_light(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  weak::model_fence({file, line, weak::Operation::kFenceLight});
+}
+
 }  // namespace ackbus::layout
