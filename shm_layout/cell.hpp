@@ -68,5 +68,8 @@ inline void fence_acquire() { std::atomic_thread_fence(std::memory_order_acquire
 // The full fence between publishing and reading the peer's `sleeping`, and between arming and
 // looking again (docs/architecture.md#sleeping-and-waking).
 inline void fence_full() { std::atomic_thread_fence(std::memory_order_seq_cst); }
+// What is left of a full fence where the other side's membarrier does its work: no instruction,
+// only the compiler's promise to keep the order.
+inline void fence_light() { std::atomic_signal_fence(std::memory_order_seq_cst); }
 
 }  // namespace ackbus::layout

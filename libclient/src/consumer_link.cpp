@@ -206,6 +206,8 @@ ACKBUS_HOT NextResult ConsumerLink::begin(const Candidate& candidate, std::uint6
   if (fence_after_begin_) {
     layout::fence_full();  // [F1] begun before the look at interventions, where the daemon's
                            // membarrier can't help
+  } else {
+    layout::fence_light();  // [F1] the same, where the membarrier makes a full one of it
   }
   follow_interventions(now_ns);
   if (mine.finished >= candidate.sequence) {

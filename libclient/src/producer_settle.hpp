@@ -55,6 +55,8 @@ ACKBUS_HOT bool ProducerLink::settle(std::uint32_t slot, const Ending& ending) {
   if (fence_after_outcome_) {
     layout::fence_full();  // [F1] outcome before the look at interventions, where the daemon's
                            // membarrier can't help
+  } else {
+    layout::fence_light();  // [F1] the same, where the membarrier makes a full one of it
   }
   count(mine.kind, code);
   Outcome& outcome = outcomes_.outcome(mine.node);

@@ -14,10 +14,12 @@ namespace ackbus::weak {
 
 std::vector<Litmus> record_litmus();  // one seqlock each
 std::vector<Litmus> link_litmus();    // producer and consumer against each other
+std::vector<Litmus> daemon_litmus();  // the daemon's decisions against both
+std::vector<Litmus> gpu_litmus();     // the frames and state segments
 
 inline std::vector<Litmus> all_litmus() {
   std::vector<Litmus> all;
-  for (auto part : {record_litmus, link_litmus}) {
+  for (auto part : {record_litmus, link_litmus, daemon_litmus, gpu_litmus}) {
     for (Litmus& litmus : part()) {
       all.push_back(std::move(litmus));
     }

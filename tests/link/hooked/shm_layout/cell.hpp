@@ -49,5 +49,6 @@ class Cell {
 inline void fence_release() {}
 inline void fence_acquire() {}
 inline void fence_full() {}
+inline void fence_light() {}
 
 }  // namespace ackbus::layout
