@@ -206,9 +206,9 @@ void Bus::finish_hand_over(Link& link, std::uint64_t epoch, UniqueFd ack_fd) {
   layout::stamp_segment(map.value().base(),
                         {layout::SegmentRole::kAck, geometry.bytes(), link.slots, 0}, link.number,
                         epoch, start, life->redelivery_start);
-  fresh.words().cursor.store_release(
-      start);  // [E12] the daemon's one store: before anyone maps the segment
-  fresh.words().redelivery_cursor.store_release(life->redelivery_start);  // [E13] likewise
+  // The daemon's one store to these; relaxed because nobody has mapped the segment yet.
+  fresh.words().cursor.store_relaxed(start);
+  fresh.words().redelivery_cursor.store_relaxed(life->redelivery_start);
   life->ack_fd = std::move(ack_fd);
   keep(life_store_name(link.record, epoch), life->ack_fd.get());
   if (link.life) {

@@ -210,8 +210,8 @@ void OwnLink::settle(std::uint32_t slot, std::uint8_t outcome) {
     return;
   }
   layout::Descriptor& descriptor = submission_.descriptor(slot);
-  descriptor.outcome.store_release(
-      layout::pack_outcome(slots_[slot].sequence, outcome));  // [E18] read by the tracker
+  // relaxed because the tracker that reads it runs in this thread
+  descriptor.outcome.store_relaxed(layout::pack_outcome(slots_[slot].sequence, outcome));
   layout::ProducerCounters& counters = submission_.counters(layout::kind_of(
       descriptor.kind_flags.load_relaxed()));  // relaxed because this process wrote it
   switch (outcome) {

@@ -114,11 +114,11 @@ void LinkTracker::note_pending(const SlotView& view, std::uint64_t now_ns) {
 
 bool LinkTracker::committed(const layout::DescriptorCopy& descriptor, std::uint32_t slot) const {
   const layout::Place& place = submission_.place(descriptor.number);
-  const std::uint64_t number =
-      place.number.load_acquire();  // [E1] acquire: a published place commits its message
+  // relaxed because a published place commits its message, and nothing else of it is wanted: a slot
+  // that can't be seen yet only puts the answer off to the next look
+  const std::uint64_t number = place.number.load_relaxed();
   return number > descriptor.number ||
-         (number == descriptor.number &&
-          place.slot.load_relaxed() == slot);  // relaxed because the number brought it
+         (number == descriptor.number && place.slot.load_relaxed() == slot);
 }
 
 std::optional<LinkTracker::SlotView> LinkTracker::look(std::uint32_t slot) const {
@@ -129,11 +129,11 @@ std::optional<LinkTracker::SlotView> LinkTracker::look(std::uint32_t slot) const
   }
   const std::uint64_t sequence = view.descriptor.number;
   view.entry = entry_of(slot, sequence);
-  view.committed =
-      committed(view.descriptor, slot) ||
-      (ack_ && sequence < ack_.words().cursor.load_acquire());  // [E12] acquire: the life read it
-  view.outcome =
-      descriptor.outcome.load_acquire();  // [E18] acquire: pairs with ProducerLink::settle()
+  view.committed = committed(view.descriptor, slot) ||
+                   // relaxed because only this is asked: the life read it
+                   (ack_ && sequence < ack_.words().cursor.load_relaxed());
+  // relaxed because the full fences of [F1] decide who sees what; it brings nothing
+  view.outcome = descriptor.outcome.load_relaxed();  // [E18] pairs with ProducerLink::settle()
   if (ack_) {
     view.acked = layout::answer_read(ack_.record(slot), sequence, view.answer);
     const layout::BegunCopy begun = layout::begun_read(ack_.record(slot));

@@ -52,6 +52,20 @@ void carry_success(layout::AckView fresh, std::uint64_t kind, std::uint64_t key,
   }
 }
 
+// An entry of the ended life, unless that life died rewriting it.
+void carry_entry_of(const layout::SupersedeEntry& old, layout::AckView fresh) {
+  const std::uint64_t number = old.number.load_acquire();  // [E19] acquire: brings the entry
+  // relaxed because the numbers around bracket the fields
+  const std::uint64_t kind = old.kind.load_relaxed();
+  const std::uint64_t key = old.key.load_relaxed();
+  const std::uint64_t sequence = old.sequence.load_relaxed();
+  layout::fence_acquire();  // [E19] fields before the second look
+  // relaxed because the fence orders it
+  if (number != 0 && old.number.load_relaxed() == number) {
+    carry_success(fresh, kind, key, sequence);
+  }
+}
+
 }  // namespace
 
 std::uint32_t LinkTracker::begun_count() const {
@@ -104,12 +118,7 @@ void LinkTracker::settle_ended_life(const HandOver& plan, std::uint64_t start,
   frozen_ = true;
   if (ack_ && fresh) {
     for (std::uint32_t index = 0; index < layout::kSupersedeEntries; ++index) {
-      const layout::SupersedeEntry& old = ack_.supersede(index);
-      if (old.number.load_acquire() != 0) {  // [E19] acquire: the ended life's last words
-        // relaxed because its writer has ended
-        carry_success(fresh, old.kind.load_relaxed(), old.key.load_relaxed(),
-                      old.sequence.load_relaxed());
-      }
+      carry_entry_of(ack_.supersede(index), fresh);
     }
   }
   for (std::uint32_t slot = 0; slot < mirrors_.size(); ++slot) {

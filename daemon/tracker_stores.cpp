@@ -24,7 +24,8 @@ bool decided(PendingState state) {
 
 // No life has read its main place yet, so it can't be final.
 bool LinkTracker::unread(std::uint64_t sequence) const {
-  return !ack_ || sequence >= ack_.words().cursor.load_acquire();  // [E12] acquire: read below it
+  // relaxed because who asks saw begun of what the life read [E4], and the cursor moved before that
+  return !ack_ || sequence >= ack_.words().cursor.load_relaxed();
 }
 
 bool LinkTracker::has_room() const {
@@ -104,8 +105,8 @@ void LinkTracker::close(VerdictReason reason) {
     entry.epoch = epoch_;
     store(slot, entry);
   }
-  tracking_.words().closed.store_release(
-      static_cast<std::uint64_t>(reason));  // [E15] before interventions moves
+  // relaxed because interventions publishes it
+  tracking_.words().closed.store_relaxed(static_cast<std::uint64_t>(reason));
   intervene();
   for (std::uint32_t slot = 0; slot < mirrors_.size(); ++slot) {
     const PendingCopyValue& entry = mirrors_[slot].entry;

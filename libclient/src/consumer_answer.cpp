@@ -165,8 +165,8 @@ bool ConsumerLink::progress(std::uint32_t slot, std::uint64_t sequence, std::uin
 }
 
 bool ConsumerLink::must_ring() {
-  layout::fence_full();  // [F2] publish before the look at `sleeping`; pairs with the producer's
-                         // fence before its look
+  layout::fence_full();  // [F2] [E16] publish before the look at `sleeping`; pairs with the
+                         // producer's fence before its look
   // relaxed because the fence orders it; [E16] pairs with the producer's arm()
   const std::uint64_t generation = submission_.words().sleeping.load_relaxed();
   if (generation == 0 || generation == rung_) {
@@ -183,8 +183,8 @@ bool ConsumerLink::running(std::uint32_t slot, std::uint64_t sequence) const {
 }
 
 bool ConsumerLink::cancel_wished(std::uint32_t slot, std::uint64_t sequence) const {
-  return submission_.descriptor(slot).cancel.load_acquire() ==
-         sequence;  // [E17] pairs with ProducerLink::cancel()
+  // relaxed because the counter brought the wish [E17]; see ProducerLink::cancel()
+  return submission_.descriptor(slot).cancel.load_relaxed() == sequence;
 }
 
 MessageId ConsumerLink::id(std::uint32_t slot, std::uint64_t sequence) const {

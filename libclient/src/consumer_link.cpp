@@ -78,7 +78,8 @@ ACKBUS_HOT NextResult ConsumerLink::next_main(std::uint64_t now_ns, std::uint64_
     // relaxed because a number beyond the expected one is a violation whatever else it says
     if (place.number.load_relaxed() > next_main_ && !violated_) {
       violated_ = true;
-      ack_.words().violation.store_release(1);  // [E12] with the cursor: the daemon closes the link
+      // The daemon closes the link; relaxed because nothing else is to be seen with it.
+      ack_.words().violation.store_relaxed(1);
     }
     return NextResult::kNothing;
   }
@@ -171,8 +172,8 @@ bool ConsumerLink::held(const Candidate& candidate) const {
       (entry.state == PendingState::kVerdict || entry.state == PendingState::kFinal)) {
     return false;
   }
-  const std::uint64_t number =
-      submission_.descriptor(slot).number.load_acquire();  // [E2] a later one in its slot
+  // A later one in its slot; relaxed because nothing of that message is read.
+  const std::uint64_t number = submission_.descriptor(slot).number.load_relaxed();
   return number <= copy.after;
 }
 

@@ -68,10 +68,11 @@ class ConsumerLink {
   // The writer's steps after publishing: true when the producer sleeps and was not rung since.
   [[nodiscard]] bool must_ring();
   void forget_rung() { rung_ = 0; }
+  // fence_armed() follows at the caller; pairs with must_ring() of the producer.
   void arm(std::uint64_t generation) {
-    ack_.words().sleeping.store_release(
-        generation);  // [E16] F2 follows at the caller; pairs with must_ring() of the
-  }                   // producer
+    // relaxed because that full fence orders it [E16]
+    ack_.words().sleeping.store_relaxed(generation);
+  }
   [[nodiscard]] bool has_work() const;
 
   [[nodiscard]] bool running(std::uint32_t slot, std::uint64_t sequence) const;

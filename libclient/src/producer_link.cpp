@@ -29,8 +29,8 @@ void ProducerLink::unclaim(std::uint32_t slot) {
 }
 
 bool ProducerLink::must_ring() {
-  layout::fence_full();  // [F2] publish before the look at `sleeping`; pairs with the consumer's
-                         // fence before its look
+  layout::fence_full();  // [F2] [E16] publish before the look at `sleeping`; pairs with the
+                         // consumer's fence before its look
   if (lives_.empty() || awaits_life()) {
     return false;  // The life to come looks at the ring before it first sleeps, and the daemon
                    // wakes it once more.
@@ -78,8 +78,8 @@ bool ProducerLink::cancel(std::uint32_t slot, std::uint64_t sequence) {
   if (!pending(slot, sequence)) {
     return false;
   }
-  submission_.descriptor(slot).cancel.store_release(
-      sequence);  // [E17] the wish, before the counter that tells of it
+  // The wish, before the counter that tells of it; relaxed because the counter publishes it.
+  submission_.descriptor(slot).cancel.store_relaxed(sequence);
   cancels_ += 1;
   submission_.words().cancels.store_release(
       cancels_);  // [E17] release: pairs with the consumer's look before begin

@@ -90,10 +90,11 @@ class ProducerLink {
   std::size_t reap(std::uint64_t now_ns);
   // Whether reap() would find something: the sleeper's last look.
   [[nodiscard]] bool has_work() const;
+  // fence_armed() follows at the caller; pairs with must_ring() of the consumer.
   void arm(std::uint64_t generation) {
-    submission_.words().sleeping.store_release(
-        generation);  // [E16] F2 follows at the caller; pairs with the
-  }                   // consumer's look at `sleeping` after it published
+    // relaxed because that full fence orders it [E16]
+    submission_.words().sleeping.store_relaxed(generation);
+  }
 
   // Slots that hold a range of the arena and became free since the last call.
   template <typename Release>

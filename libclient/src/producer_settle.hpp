@@ -49,12 +49,12 @@ ACKBUS_HOT bool ProducerLink::settle(std::uint32_t slot, const Ending& ending) {
   Slot& mine = slots_[slot];
   mine.set(kSettled);
   const OutcomeCode code = ending.code;
-  // [E18] release: the daemon takes it for the outcome; pairs with the acquire in tracker.cpp
-  submission_.descriptor(slot).outcome.store_release(
+  // [E18] relaxed because [F1] orders it, here or by the daemon's membarrier; read in tracker.cpp
+  submission_.descriptor(slot).outcome.store_relaxed(
       layout::pack_outcome(mine.sequence, static_cast<std::uint8_t>(code)));
   if (fence_after_outcome_) {
-    layout::fence_full();  // [F1] outcome before the look at interventions, where the daemon's
-                           // membarrier can't help
+    layout::fence_full();  // [F1] [E18] outcome before the look at interventions, where the
+                           // daemon's membarrier can't help
   } else {
     layout::fence_light();  // [F1] the same, where the membarrier makes a full one of it
   }

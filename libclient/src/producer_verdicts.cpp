@@ -83,7 +83,7 @@ void ProducerLink::look_at_entries() {
     }
   }
   const auto closed = static_cast<VerdictReason>(
-      tracking_.words().closed.load_acquire());  // [E15] with the entries
+      tracking_.words().closed.load_relaxed());  // relaxed because interventions brought it
   if (layout::is_closed(closed) && closed_ == OutcomeReason::kNone) {
     closed_ = reason_of(closed);
   }

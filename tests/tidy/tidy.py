@@ -25,7 +25,7 @@ COLUMNS_MAX = 100
 
 # [E1] is an edge of a link's segments, [F1] a pair of full fences, [P1] an edge of the frames segment, [S1] of the state segment.
 LABEL = re.compile(r"\[([EFPS]\d+)\]")
-ORDERED = re.compile(r"\b(load_acquire|store_release|fence_acquire|fence_release|fence_full)\s*\(")
+ORDERED = re.compile(r"\b(load_acquire|store_release|fence_acquire|fence_release|fence_full|fence_light)\s*\(")
 WRITES = ("store_release", "fence_release", "store_relaxed")
 READS = ("load_acquire", "fence_acquire", "load_relaxed")
 RELAXED_REASON = re.compile(r"relaxed(?:\s|//)+because", re.IGNORECASE)  # comments are wrapped
@@ -244,6 +244,32 @@ def check_edge_list(sources, text):
         yield f"[{label}] is listed more than once"
 
 
+LITMUS = re.compile(r'litmus_of<[^"]*?>\(\s*"(\w+)",\s*"([^"]*)"')
+
+
+def check_litmus(sources, text):
+    """Each row of docs/memory-model.md ends with the litmus tests of its edge, which are there and say so themselves."""
+    edges_of = {}
+    for source in sources:
+        if source.name.startswith("tests/weak/"):
+            for name, edges in LITMUS.findall("\n".join(source.lines)):
+                edges_of[name] = edges.split()
+    rows = dict(re.findall(r"^\| " + LABEL.pattern + r" \|.* \| ([^|]*) \|$", text, re.MULTILINE))
+    for label, cell in rows.items():
+        names = re.findall(r"`(\w+)`", cell)
+        if not names:
+            yield f"[{label}] has no litmus test"
+        for name in names:
+            if name not in edges_of:
+                yield f"[{label}] names the litmus test {name}, which is not there"
+            elif label not in edges_of[name]:
+                yield f"[{label}] names the litmus test {name}, which is not about it"
+    for name, edges in edges_of.items():
+        for label in edges:
+            if label not in rows:
+                yield f"the litmus test {name} is about [{label}], which is not listed"
+
+
 def check_quotes(text, read):
     """What README.md prints between BEGIN file: NAME and END file: NAME is that file, word for word."""
     blocks = re.findall(r"<!-- BEGIN file: (\S+) -->\n(.*?)<!-- END file: \1 -->", text, re.DOTALL)
@@ -283,8 +309,9 @@ def text_breaches(root, sources):
         path = root / name
         return path.read_text(encoding="utf-8") if path.is_file() else ""
 
-    for what in check_edge_list(sources, read("docs/memory-model.md")):
-        yield f"docs/memory-model.md: {what}"
+    for check in (check_edge_list, check_litmus):
+        for what in check(sources, read("docs/memory-model.md")):
+            yield f"docs/memory-model.md: {what}"
     for what in check_quotes(read("README.md"), read):
         yield f"README.md: {what}"
     for path in sorted([*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("shm_layout/*.md")]):

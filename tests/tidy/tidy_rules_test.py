@@ -115,6 +115,14 @@ class TidyRules(unittest.TestCase):
         self.assertEqual(len(list(tidy.check_edge_list(sources, row + row))), 1)
         self.assertEqual(len(list(tidy.check_edge_list(sources, row + "| [E9] | words |\n"))), 1)
 
+    def test_each_edge_names_its_litmus_tests(self):
+        sources = [tidy.Source("tests/weak/a_litmus.cpp", 'litmus_of<A<false>>("place", "E1 E2"),\nlitmus_of<B>(\n    "ring", "E1")')]
+        rows = "| [E1] | words | `place`, `ring` |\n| [E2] | words | `place` |\n"
+        self.assertEqual(list(tidy.check_litmus(sources, rows)), [])
+        for broken in (rows.replace("| `place` |", "| |"), rows.replace("`ring`", "`rung`"),
+                       rows.replace("| `place` |", "| `ring` |"), rows.replace("[E2]", "[E3]")):
+            self.assertTrue(list(tidy.check_litmus(sources, broken)), broken)
+
     def test_a_quoted_example_must_be_the_file(self):
         text = "<!-- BEGIN file: a.cpp -->\n```cpp\nint a;\n```\n<!-- END file: a.cpp -->\n"
         self.assertFalse(list(tidy.check_quotes(text, lambda name: "int a;\n")))

@@ -169,6 +169,43 @@ struct EpochBringsAnswers : World {
   layout::AckView fresh;
 };
 
+// The supersede table goes over to the next life, whatever the kernel says of the old one's end. It
+// is full, so a new key takes the place of the one with the lowest sequence.
+struct TableCarried : World {
+  static constexpr std::uint16_t kKind = static_cast<std::uint16_t>(Kind::kUpdateGpuGraphData);
+  TableCarried() {
+    for (std::uint32_t index = 0; index < layout::kSupersedeEntries; ++index) {
+      layout::SupersedeEntry& entry = memory.ack.supersede(index);
+      entry.kind.store_relaxed(kKind);  // relaxed because nobody reads yet
+      entry.key.store_relaxed(index == 0 ? 77 : 1000);
+      entry.sequence.store_relaxed(index == 0 ? 1 : 1000);
+      entry.number.store_relaxed(1);
+    }
+    while (producer.next_sequence() < 2) {  // Sequence 1 is the one that has been answered.
+      claim_and_send();
+      next(begun);
+      ack(begun);
+      producer.reap(kNow);
+    }
+    SendOptions options;
+    options.key = 78;
+    claim_and_send(false, options, Kind::kUpdateGpuGraphData);
+    next(begun, 1ULL << kKind);
+    threads = {[this] { ack(begun); },
+               [this] {
+                 const layout::AckView fresh = fresh_life(3);
+                 tracker.settle_ended_life({2, true, false}, 3, fresh);
+                 const layout::SupersedeEntry& entry = fresh.supersede(0);
+                 // relaxed because this thread wrote them
+                 const std::uint64_t key = entry.key.load_relaxed();
+                 const std::uint64_t sequence = entry.sequence.load_relaxed();
+                 require(sequence == 1000 ? key == 1000 : sequence == key - 76,
+                         "a sequence under another key");
+               }};
+  }
+  Delivery begun;
+};
+
 }  // namespace
 
 std::vector<Litmus> link_litmus() {
@@ -182,6 +219,7 @@ std::vector<Litmus> link_litmus() {
       litmus_of<PlaceCommits>("place_commits", "E1"),
       litmus_of<HintBringsMessage>("hint_brings_message", "E21"),
       litmus_of<EpochBringsAnswers>("epoch_brings_answers", "E14"),
+      litmus_of<TableCarried>("table_carried", "E19"),
   };
 }
 
