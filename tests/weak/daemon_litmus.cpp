@@ -188,12 +188,6 @@ struct KindsAnnounced : Scenario {
   layout::BusWords& words = shared<layout::BusWords>();
 };
 
-Options foretelling() {
-  Options options;
-  options.foretold_max = 1;
-  return options;
-}
-
 }  // namespace
 
 std::vector<Litmus> daemon_litmus() {
@@ -203,7 +197,7 @@ std::vector<Litmus> daemon_litmus() {
       litmus_of<VerdictOrSuccess<false>>("verdict_or_success_fenced", "E15 E18 F1"),
       litmus_of<VerdictOrSuccess<true>>("verdict_or_success_membarrier", "E15 E18 F1"),
       litmus_of<QueuedHasPlace>("queued_has_place", "E4 E12"),
-      litmus_of<RingHasRoom>("ring_has_room", "E9 E13", foretelling()),
+      litmus_of<RingHasRoom>("ring_has_room", "E9 E13"),
       litmus_of<LappedOnVerdicts>("lapped_on_verdicts", "E10 E15"),
       litmus_of<KindRowRewritten>("kind_row", "E20"),
       litmus_of<KindsAnnounced>("kinds_announced", "E20"),
