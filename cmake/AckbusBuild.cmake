@@ -2,6 +2,8 @@
 # functions that the folders' own CMakeLists.txt use.
 
 option(ACKBUS_TESTS "Build the tests" ON)
+option(ACKBUS_FUZZ "Build the fuzzing harnesses with libFuzzer (clang only)" OFF)
+option(ACKBUS_COVERAGE "Count which lines and branches run (clang only)" OFF)
 set(ACKBUS_SANITIZE "" CACHE STRING "Sanitizers to build with: empty, 'address,undefined' or 'thread'")
 
 if(NOT CMAKE_BUILD_TYPE)
@@ -31,6 +33,16 @@ target_compile_definitions(ackbus_build INTERFACE ACKBUS_VERSION="${PROJECT_VERS
 if(ACKBUS_SANITIZE)
   target_compile_options(ackbus_build INTERFACE -fsanitize=${ACKBUS_SANITIZE} -fno-omit-frame-pointer -g -O1)
   target_link_options(ackbus_build INTERFACE -fsanitize=${ACKBUS_SANITIZE})
+endif()
+if(ACKBUS_FUZZ)
+  # Everything tells the fuzzer which edges it took, and the first thing that a sanitizer finds ends the run.
+  target_compile_options(ackbus_build INTERFACE -fsanitize=fuzzer-no-link -fno-sanitize-recover=all)
+endif()
+if(ACKBUS_COVERAGE)
+  # Counters in memory that the kernel writes back, so that a killed process loses nothing.
+  set(coverage_options -fprofile-instr-generate -fcoverage-mapping -mllvm -runtime-counter-relocation)
+  target_compile_options(ackbus_build INTERFACE ${coverage_options} -fprofile-update=atomic -O1)
+  target_link_options(ackbus_build INTERFACE -fprofile-instr-generate)
 endif()
 
 find_package(Threads REQUIRED)

@@ -125,7 +125,7 @@ void Bus::handle(Connection& connection, Packet& packet) {
     life_mapped(*link, message.epoch);
   } else if (type == ControlType::kDrained && owner) {
     life_drained(*link, message.epoch);
-  } else if (type == ControlType::kBell && serves) {
+  } else if (type == ControlType::kBell && serves && link->tracker) {
     link->tracker->scan_soon();
   } else if (type == ControlType::kBye && owner) {
     connection.said_bye = true;

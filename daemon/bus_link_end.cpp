@@ -26,8 +26,9 @@ void Bus::producer_lost(Link& link) {
 void Bus::end_link_if_final(Link& link) {
   const bool producer_there = link.connection != 0 && find_connection(link.connection) != nullptr &&
                               !find_connection(link.connection)->said_bye;
-  if (link.draining && !producer_there && link.jobs == 0 && !link.handing_over &&
-      (link.closed || link.tracker->all_final())) {
+  // Without a tracker its producer left before it had mapped anything: nothing was committed.
+  const bool all_final = link.closed || !link.tracker || link.tracker->all_final();
+  if (link.draining && !producer_there && link.jobs == 0 && !link.handing_over && all_final) {
     remove_link(link.number);
   }
 }

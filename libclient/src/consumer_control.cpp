@@ -167,7 +167,8 @@ void ConsumerCore::activate(ControlPacket& packet) {
 
 void ConsumerCore::add_link(ControlPacket& packet) {
   layout::LifeMessage life{};
-  if (!packet.as(life) || packet.descriptors.size() != 5 || life.epoch != epoch) {
+  if (!packet.as(life) || packet.descriptors.size() != 5 || life.epoch != epoch ||
+      !sound_slots(life.slots) || life.arena_bytes > layout::kArenaBytesMax) {
     return;
   }
   std::vector<UniqueFd> fds = std::move(packet.descriptors);

@@ -50,7 +50,7 @@ NextResult ConsumerLink::next_redelivery(std::uint64_t now_ns, bool idle, std::u
   candidate.alone = (copy.flags & layout::kRedeliverAlone) != 0;
   candidate.redelivered = true;
   candidate.check_cancel = true;
-  const bool known = copy.slot < slots_.size() && load_descriptor(candidate);
+  const bool known = copy.slot < slots_.size() && copy.attempt != 0 && load_descriptor(candidate);
   const bool runs_here = known && slots_[copy.slot].running == copy.sequence;
   if (known && !runs_here) {
     if (key_busy(candidate, supersedes)) {

@@ -2,6 +2,7 @@
 // again.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "libclient/src/producer_core.hpp"
 #include "shm_layout/assert.hpp"
@@ -15,10 +16,6 @@ namespace {
 constexpr std::uint64_t kReconnectPauseMinNs = 10'000'000;
 constexpr std::uint64_t kReconnectPauseMaxNs = 1'000'000'000;
 constexpr std::uint64_t kConnectTimeoutMsMax = 3'600'000;
-
-bool sound_slots(std::uint64_t slots) {
-  return layout::is_power_of_two(slots) && slots >= layout::kSlotsMin && slots <= layout::kSlotsMax;
-}
 
 Result<void> check_options(const ProducerOptions& options) {
   if (options.slots != 0 && !sound_slots(options.slots)) {
@@ -308,6 +305,31 @@ void ProducerCore::try_reattach() {
   }
 }
 
+// A new link in the place of a lost one, whose memory stays until there is one: it is still read.
+// False when the conversation is over.
+bool ProducerCore::replace_link(const ControlPacket& packet) {
+  ProducerStatistics sum = statistics();
+  sum.pending = 0;
+  const ProducerLink* lost = link.get();
+  Mapping lost_submission = std::move(submission);
+  std::deque<LifeEnds> lost_lives = std::exchange(lives, {});
+  const Result<void> adopted = adopt_link(packet);
+  if (link.get() == lost) {
+    submission = std::move(lost_submission);
+    lives = std::move(lost_lives);
+    return false;
+  }
+  before = sum;
+  if (loans > 0) {
+    lost_links.push_back({link_generation, std::move(lost_submission)});
+  }
+  link_generation += 1;
+  for (const LifeEnds& life : lost_lives) {
+    waiter.remove(life.rung.get());
+  }
+  return adopted.ok();
+}
+
 void ProducerCore::handle_reattach(ControlPacket& packet) {
   switch (packet.type()) {
     case ControlType::kWelcome: {
@@ -340,22 +362,9 @@ void ProducerCore::handle_reattach(ControlPacket& packet) {
     }
     case ControlType::kLinkGranted: {
       layout::LinkGrantedMessage granted{};
-      if (packet.as(granted) && granted.resumed == 0) {
-        const ProducerStatistics sum = statistics();
-        before = sum;
-        before.pending = 0;
-        if (loans > 0) {
-          lost_links.push_back({link_generation, std::move(submission)});
-        }
-        link_generation += 1;
-        for (const LifeEnds& life : lives) {
-          waiter.remove(life.rung.get());
-        }
-        lives.clear();
-        if (!adopt_link(packet)) {
-          lose_control();
-          return;
-        }
+      if (packet.as(granted) && granted.resumed == 0 && !replace_link(packet)) {
+        lose_control();
+        return;
       }
       reattaching = false;
       reconnect_pause_ns = kReconnectPauseMinNs;

@@ -114,6 +114,7 @@ struct ProducerCore {
   void handle_control(ControlPacket& packet);
   void lose_control();
   void try_reattach();
+  bool replace_link(const ControlPacket& packet);
   void handle_reattach(ControlPacket& packet);
   void retire_lives();
   void tell_drained();

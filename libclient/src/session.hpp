@@ -62,6 +62,11 @@ struct Session {
                                           layout::SegmentRole role, std::uint64_t slots,
                                           std::uint64_t arena_bytes);
 
+// Whether a link can be of this size, so that its geometry can be computed.
+[[nodiscard]] constexpr bool sound_slots(std::uint64_t slots) {
+  return layout::is_power_of_two(slots) && slots >= layout::kSlotsMin && slots <= layout::kSlotsMax;
+}
+
 // A kind's row of the bus segment; a row that stays torn counts as undefined.
 struct KindInfo {
   std::string name;

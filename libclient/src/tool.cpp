@@ -9,6 +9,17 @@ namespace ackbus {
 
 using layout::ControlType;
 
+namespace {
+
+// A daemon of another release may know more codes than this library.
+ErrorCode code_of(std::uint32_t code) {
+  return code > 0 && code <= static_cast<std::uint32_t>(ErrorCode::kSystem)
+             ? static_cast<ErrorCode>(code)
+             : ErrorCode::kProtocol;
+}
+
+}  // namespace
+
 struct ToolCore {
   ControlSocket control;
   Mapping bus;
@@ -85,9 +96,8 @@ Result<std::string> Tool::query(const std::string& text, Deadline deadline) {
     whole.append(reinterpret_cast<const char*>(packet->bytes.data()) + sizeof(head),
                  packet->bytes.size() - sizeof(head));
     if (head.more == 0) {
-      return head.code == 0
-                 ? Result<std::string>(std::move(whole))
-                 : Result<std::string>(Error{static_cast<ErrorCode>(head.code), std::move(whole)});
+      return head.code == 0 ? Result<std::string>(std::move(whole))
+                            : Result<std::string>(Error{code_of(head.code), std::move(whole)});
     }
   }
 }

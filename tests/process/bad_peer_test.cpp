@@ -57,6 +57,20 @@ class RawClient {
     return static_cast<ControlType>(header.type);
   }
 
+  // The next packet of this type; others before it are passed over.
+  template <typename Message>
+  Message await(ControlType wanted) {
+    Message message{};
+    for (ControlType type = receive(); type != wanted; type = receive()) {
+      if (type == ControlType::kReserved) {
+        ADD_FAILURE() << "the daemon hung up";
+        return message;
+      }
+    }
+    std::memcpy(&message, packet_.data(), std::min(packet_.size(), sizeof(message)));
+    return message;
+  }
+
   // The text of a refusal, and that the daemon hangs up after it.
   std::string refusal() {
     if (receive() != ControlType::kRefused) {
@@ -253,6 +267,46 @@ TEST_F(BadPeer, AConsumerThatDiesWhileConnectingDoesNotHoldItsQueue) {
     client.child.end();
   }
   expect_the_bus_serves();
+}
+
+layout::LinkMessage link_message(ControlType type, std::uint64_t link) {
+  layout::LinkMessage message{};
+  message.header = layout::control_header<layout::LinkMessage>(type);
+  message.link = link;
+  return message;
+}
+
+TEST_F(BadPeer, AProducerThatSaysByeBeforeItMappedItsLinkEndsNobodyElse) {
+  const pid_t daemon = bus_.daemon_pid();
+  RawClient producer(bus_);
+  producer.send(sound_hello(layout::ClientRole::kProducer));
+  const auto granted = producer.await<layout::LinkGrantedMessage>(ControlType::kLinkGranted);
+  producer.send(link_message(ControlType::kBye, granted.link));
+  expect_the_bus_serves();
+  EXPECT_EQ(bus_.daemon_pid(), daemon);
+}
+
+TEST_F(BadPeer, ABellForALinkThatItsProducerHasNotMappedIsOverheard) {
+  const pid_t daemon = bus_.daemon_pid();
+  Helper client([&](const Channel& test) {  // Its end is a death, so it is a process of its own.
+    RawClient consumer(bus_);
+    consumer.send(sound_hello(layout::ClientRole::kConsumer));
+    consumer.await<layout::ActivatedMessage>(ControlType::kActivated);
+    RawClient producer(bus_);
+    producer.send(sound_hello(layout::ClientRole::kProducer));
+    const auto granted = producer.await<layout::LinkGrantedMessage>(ControlType::kLinkGranted);
+    consumer.send(link_message(ControlType::kBell, granted.link));
+    layout::SegmentMessage last{};  // Answered after the bell was heard.
+    last.header = layout::control_header<layout::SegmentMessage>(ControlType::kOpenSegment, 1);
+    consumer.send(last);
+    consumer.receive();
+    test.say("rung");
+    return 0;
+  });
+  ASSERT_EQ(client.channel.hear(), "rung");
+  client.child.end();
+  expect_the_bus_serves();
+  EXPECT_EQ(bus_.daemon_pid(), daemon);
 }
 
 TEST_F(BadPeer, GarbageOnManyConnectionsDoesNotStopTheDaemon) {

@@ -248,5 +248,15 @@ TEST_F(ConsumerLinkTest, StaysWithinItsMemoryWhateverTheProducerWrites) {
   EXPECT_GT(expected, 1'000U);
 }
 
+TEST_F(ConsumerLinkTest, ARedeliveryOfNoAttemptIsStale) {
+  publish(1, 2, kPlain);
+  layout::redelivery_publish(tracking_.redelivery(1), 1, {1, 2, 0, 0});
+  Delivery begun;
+  EXPECT_EQ(next(begun), NextResult::kSkipped);
+  EXPECT_EQ(ack_.counters(0).stale.load_relaxed(), 1U);
+  ASSERT_EQ(next(begun), NextResult::kBegun);
+  EXPECT_EQ(begun.attempt, 1U);
+}
+
 }  // namespace
 }  // namespace ackbus
