@@ -25,6 +25,7 @@
 #include "daemon/config.hpp"
 #include "daemon/dead_letter_health.hpp"
 #include "daemon/dead_letters.hpp"
+#include "daemon/descriptor_closer.hpp"
 #include "daemon/exporter.hpp"
 #include "daemon/fd_store.hpp"
 #include "daemon/ledger.hpp"
@@ -172,6 +173,7 @@ class Bus {
 
   // ---- connections (bus_connections.cpp) ----
   void read_connection(std::uint64_t number);
+  void take_packet(Connection& connection, Packet& packet);
   void process_ended(std::uint64_t number);
   void hang_up(Connection& connection);
   void end_process_of(Connection& connection);
@@ -197,6 +199,7 @@ class Bus {
   void accept_connections();
   [[nodiscard]] std::optional<Refusal> reason_against(const Connection& connection);
   void turn_away(Connection& connection, const Refusal& refusal);
+  void let_go_of_turned_away();
   void pause_listening(int reason);
   std::uint64_t watch_the_door(std::uint64_t now_ns);  // gives when to call again
   [[nodiscard]] bool may_operate(const Connection& connection) const;
@@ -315,6 +318,7 @@ class Bus {
   FdStore store;
   ServiceNotify notify;
   std::unique_ptr<AllocatorWorker> worker;
+  DescriptorCloser closer;               // of what clients sent, and of their sockets
   std::shared_ptr<DeadLetters> letters;  // used on the worker
   LetterHealth letter_health{log};       // what it refused
   Ledger ledger;

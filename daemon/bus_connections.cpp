@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <fstream>
@@ -15,6 +16,10 @@
 
 #include "daemon/bus.hpp"
 #include "shm_layout/assert.hpp"
+
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
 
 namespace ackbus::daemon {
 
@@ -27,6 +32,7 @@ namespace {
 constexpr std::uint64_t kHangUpGraceNs = 500'000'000;
 constexpr int kPacketsPerTurn = 16;         // one flooding client costs a turn no more than this
 constexpr std::size_t kOutgoingMax = 4096;  // a client that never reads is dropped beyond it
+constexpr std::size_t kDescriptorsOfPacketMax = 253;  // the kernel's: none is left for it to close
 
 // The process a pidfd speaks of, as this process's namespace numbers it; 0 when it is no pidfd or
 // has ended.
@@ -108,7 +114,7 @@ void Bus::read_connection(std::uint64_t number) {
       return;
     }
     iovec part{buffer.data(), buffer.size()};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * 16)> control{};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * kDescriptorsOfPacketMax)> control{};
     msghdr header{};
     header.msg_iov = &part;
     header.msg_iovlen = 1;
@@ -122,28 +128,32 @@ void Bus::read_connection(std::uint64_t number) {
     if (received < 0 && (errno == EAGAIN || errno == EINTR)) return;
     Packet packet;
     packet.descriptors = take_descriptors(header);
-    if (received <= 0) {
-      hang_up(*connection);
-      return;
-    }
-    packet.bytes.assign(buffer.begin(), buffer.begin() + received);
-    if (packet.bytes.size() < sizeof(ControlHeader)) {
-      refuse(*connection, layout::RefusedCode::kProtocol,
-             "a control message shorter than its header");
-      return;
-    }
-    const ControlHeader head = packet.header();
-    if (head.magic != layout::kControlMagic || head.bytes != packet.bytes.size()) {
-      refuse(*connection, layout::RefusedCode::kProtocol, "a malformed control message");
-      return;
-    }
-    if (head.version != layout::kControlVersion) {
-      refuse(*connection, layout::RefusedCode::kVersion,
-             "control protocol version " + std::to_string(head.version) + ", this daemon speaks " +
-                 std::to_string(layout::kControlVersion) + ": install the same release of both");
-      return;
-    }
-    handle(*connection, packet);
+    packet.bytes.assign(buffer.begin(), buffer.begin() + std::max<ssize_t>(received, 0));
+    received <= 0 ? hang_up(*connection) : take_packet(*connection, packet);
+    closer.close(std::move(packet.descriptors));
+    if (received <= 0) return;
+  }
+}
+
+void Bus::take_packet(Connection& connection, Packet& packet) {
+  if (packet.bytes.size() < sizeof(ControlHeader)) {
+    refuse(connection, layout::RefusedCode::kProtocol, "a control message shorter than its header");
+    return;
+  }
+  const ControlHeader head = packet.header();
+  const bool is_hello = head.type == static_cast<std::uint16_t>(ControlType::kHello);
+  if (head.magic != layout::kControlMagic || head.bytes != packet.bytes.size()) {
+    refuse(connection, layout::RefusedCode::kProtocol, "a malformed control message");
+  } else if (head.version != layout::kControlVersion) {
+    refuse(connection, layout::RefusedCode::kVersion,
+           "control protocol version " + std::to_string(head.version) + ", this daemon speaks " +
+               std::to_string(layout::kControlVersion) + ": install the same release of both");
+  } else if (packet.descriptors.size() > (is_hello ? 1U : 0U)) {
+    refuse(connection, layout::RefusedCode::kProtocol,
+           "a control message with " + std::to_string(packet.descriptors.size()) +
+               " descriptors: a hello brings the sender's pidfd, and nothing else brings any");
+  } else {
+    handle(connection, packet);
   }
 }
 
@@ -263,7 +273,8 @@ void Bus::hang_up(Connection& connection) {
   connection.hung_up = true;
   connection.outgoing.clear();
   ::epoll_ctl(epoll.get(), EPOLL_CTL_DEL, connection.socket.get(), nullptr);
-  connection.socket.reset();
+  ::shutdown(connection.socket.get(), SHUT_WR);  // It is told now, whenever the closer gets there.
+  closer.close(std::move(connection.socket));
   const bool owns_nothing = connection.role == ClientRole::kTool ||
                             connection.role == ClientRole::kReserved ||
                             (connection.role == ClientRole::kProducer && connection.link == 0);
@@ -373,6 +384,9 @@ void adopt_pidfd(Connection& connection, Packet& packet) {
       pid_of(packet.descriptors[0].get()) == connection.pid) {
     connection.pidfd = std::move(packet.descriptors[0]);
   }
+  // It has nothing more to give: where the kernel knows how, it refuses the sender (Linux 6.16).
+  const int none = 0;
+  ::setsockopt(connection.socket.get(), SOL_SOCKET, SO_PASSRIGHTS, &none, sizeof(none));
 }
 
 }  // namespace ackbus::daemon
