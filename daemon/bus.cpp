@@ -34,6 +34,20 @@ std::uint64_t read_clock(clockid_t clock) {
          static_cast<std::uint64_t>(time.tv_nsec);
 }
 
+const char* fault_text(std::uint64_t fault) {
+  switch (static_cast<layout::LinkFault>(fault)) {
+    case layout::LinkFault::kAhead:
+      return "a place was overwritten before it was read";
+    case layout::LinkFault::kUnsound:
+      return "a place names no slot or no kind, or its descriptor is another message's";
+    case layout::LinkFault::kSlotInUse:
+      return "a place names a slot that is in use";
+    case layout::LinkFault::kReserved:
+      break;
+  }
+  return "an unknown fault";
+}
+
 }  // namespace
 
 std::uint64_t monotonic_ns() { return read_clock(CLOCK_MONOTONIC); }
@@ -204,6 +218,23 @@ std::uint64_t Bus::do_work(std::uint64_t now_ns) {
   return wake_ns;
 }
 
+// The consumer says so, so it is named too: which of the two lies nobody else can tell.
+void Bus::close_for_violation(Link& link) {
+  if (!link.life || !link.life->mapped || link.closed) {
+    return;
+  }
+  const layout::AckView life(link.life->ack.base(), {link.slots});
+  // [E12] acquire: the consumer saw its producer break the protocol
+  const std::uint64_t fault = life.words().violation.load_acquire();
+  if (fault != 0) {
+    const Connection* consumer = find_connection(queues[link.queue]->active);
+    close_link(link, layout::VerdictReason::kClosedViolation,
+               std::string("the producer broke the protocol on its main ring: ") +
+                   fault_text(fault) + ", says its consumer, pid " +
+                   std::to_string(consumer == nullptr ? 0 : consumer->pid));
+  }
+}
+
 std::uint64_t Bus::work_on_link(Link& link, std::uint64_t now_ns) {
   const Queue& queue = *queues[link.queue];
   if (link.own) {
@@ -214,13 +245,7 @@ std::uint64_t Bus::work_on_link(Link& link, std::uint64_t now_ns) {
   }
   if (now_ns >= link.tracker->next_scan_ns()) {
     link.tracker->scan(now_ns);
-    // [E12] acquire: the consumer saw its producer break the protocol
-    if (link.life && link.life->mapped && !link.closed &&
-        layout::AckView(link.life->ack.base(), {link.slots}).words().violation.load_acquire() !=
-            0) {
-      close_link(link, layout::VerdictReason::kClosedViolation,
-                 "the producer broke the protocol on its main ring");
-    }
+    close_for_violation(link);
   }
   std::uint64_t wake_ns = link.tracker->next_scan_ns();
   const bool wants_life = queue.active != 0 && !queue.ending && link.mapped && !link.closed &&

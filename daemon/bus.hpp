@@ -285,7 +285,6 @@ class Bus {
   void end_redrive(const RedriveEnd& end);
   // A new daemon: letters whose messages went with the memory of the one before it.
   void return_lost_redrives();
-
   // ---- recovery (bus_recovery.cpp) ----
   [[nodiscard]] Result<void> recover(NamedFds& kept);
   [[nodiscard]] Result<void> start_fresh();
@@ -301,7 +300,6 @@ class Bus {
   void send_answer(Connection& connection, std::uint32_t request, std::uint32_t code,
                    const std::string& text);
   [[nodiscard]] std::shared_ptr<const MetricsSnapshot> metrics();
-
   // ---- life of the daemon ----
   // Validates, then swaps; an error, which is logged too, leaves the old configuration in force.
   // Gives the keys that wait for a restart.
@@ -363,6 +361,7 @@ class Bus {
  private:
   explicit Bus(BusOptions bus_options, Log& bus_log);
   std::uint64_t work_on_link(Link& link, std::uint64_t now_ns);
+  void close_for_violation(Link& link);
   [[nodiscard]] Result<void> take_lock();
   [[nodiscard]] Result<void> listen(NamedFds& kept);
   [[nodiscard]] Result<void> open_loop();

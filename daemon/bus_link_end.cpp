@@ -26,6 +26,12 @@ void Bus::producer_lost(Link& link) {
 void Bus::end_link_if_final(Link& link) {
   const bool producer_there = link.connection != 0 && find_connection(link.connection) != nullptr &&
                               !find_connection(link.connection)->said_bye;
+  // Its process has ended, so its memory stays as it is: what can't be read now never will be.
+  if (link.draining && link.connection == 0 && !link.own && !link.closed && link.tracker &&
+      link.tracker->has_unreadable(ledger.link(link.record).first_sequence)) {
+    close_link(link, layout::VerdictReason::kClosedViolation,
+               "the producer left messages that its main ring does not hold");
+  }
   if (link.draining && !producer_there && link.jobs == 0 && !link.handing_over &&
       (link.closed || link.tracker->all_final())) {
     remove_link(link.number);

@@ -76,9 +76,8 @@ ACKBUS_HOT NextResult ConsumerLink::next_main(std::uint64_t now_ns, std::uint64_
   const layout::Place& place = submission_.place(next_main_);
   if (!layout::place_read(place, next_main_, copy)) {
     // relaxed because a number beyond the expected one is a violation whatever else it says
-    if (place.number.load_relaxed() > next_main_ && !violated_) {
-      violated_ = true;
-      ack_.words().violation.store_release(1);  // [E12] with the cursor: the daemon closes the link
+    if (place.number.load_relaxed() > next_main_) {
+      note_violation(layout::LinkFault::kAhead);
     }
     return NextResult::kNothing;
   }
@@ -107,8 +106,10 @@ ACKBUS_HOT NextResult ConsumerLink::next_main(std::uint64_t now_ns, std::uint64_
   next_main_ += 1;
   ack_.words().cursor.store_release(
       next_main_);  // [E12] release: read before acted on; pairs with the daemon's scan
-  if (!sound) {
+  if (!sound) [[unlikely]] {
+    // Nobody will ever answer it, so it must not stay pending: the link ends.
     add(ack_.words().rejected);
+    note_violation(layout::LinkFault::kUnsound);
     return NextResult::kSkipped;
   }
   const std::uint64_t cancels =
@@ -127,6 +128,14 @@ ACKBUS_HOT void ConsumerLink::prefetch_ahead() const {
   prefetch_to_read(&place.number);
   prefetch_to_read(&place.inline_words[layout::kInlineWords - 1]);
   prefetch_to_write(&ack_.place(next_ack_ + kPrefetchPlaces));
+}
+
+void ConsumerLink::note_violation(layout::LinkFault fault) {
+  if (!violated_) {
+    violated_ = true;
+    // [E12] with the cursor: the daemon closes the link
+    ack_.words().violation.store_release(static_cast<std::uint64_t>(fault));
+  }
 }
 
 bool ConsumerLink::load_descriptor(Candidate& candidate) const {
@@ -229,6 +238,13 @@ ACKBUS_HOT NextResult ConsumerLink::begin(const Candidate& candidate, std::uint6
 bool ConsumerLink::may_begin_again(const Candidate& candidate, std::uint64_t now_ns) {
   Slot& mine = slots_[candidate.slot];
   layout::ConsumerCounters& counters = ack_.counters(candidate.kind);
+  const bool slot_in_use = mine.finished > candidate.sequence ||
+                           (mine.running != 0 && mine.running != candidate.sequence);
+  if (slot_in_use && !candidate.redelivered) {
+    add(ack_.words().rejected);
+    note_violation(layout::LinkFault::kSlotInUse);
+    return false;
+  }
   if (mine.finished >= candidate.sequence) {
     duplicates_ += 1;
     add(counters.duplicates);

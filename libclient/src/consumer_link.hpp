@@ -125,6 +125,7 @@ class ConsumerLink {
   [[nodiscard]] bool key_busy(const Candidate& candidate, std::uint64_t supersedes) const;
   NextResult begin(const Candidate& candidate, std::uint64_t supersedes, std::uint64_t now_ns,
                    Delivery& begun);
+  void note_violation(layout::LinkFault fault);
   bool may_begin_again(const Candidate& candidate, std::uint64_t now_ns);
   bool skips_unbegun(const Candidate& candidate, bool may_have_run, std::uint64_t supersedes,
                      std::uint64_t now_ns);

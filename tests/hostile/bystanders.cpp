@@ -1,5 +1,6 @@
 #include "tests/hostile/bystanders.hpp"
 
+#include <poll.h>
 #include <sys/mman.h>
 
 #include <cstdlib>
@@ -168,7 +169,7 @@ int consume(Consumer& consumer, Watch& watch, unsigned pause_us) {
     (answer.empty() ? watch.foreign : watch.checked).fetch_add(1);
     if (pause_us != 0) {
       const timespec pause{0, static_cast<long>(pause_us) * 1000};
-      ::nanosleep(&pause, nullptr);
+      ::ppoll(nullptr, 0, &pause, nullptr);
     }
     const Answer said = answer.empty() ? Answer{AckStatus::kFailed, "not one of ours", {}}
                                        : Answer{AckStatus::kSuccess, answer, {}};
