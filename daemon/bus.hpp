@@ -379,6 +379,7 @@ class Bus {
 // Names in the service manager's store: at most 8 characters.
 [[nodiscard]] std::string store_name(char kind, std::uint32_t record);
 [[nodiscard]] std::string life_store_name(std::uint32_t record, std::uint64_t epoch);
+[[nodiscard]] LetterOwner owner_of(const Link& link, const layout::DescriptorCopy& descriptor);
 // 122 random bits as a version 4 UUID.
 [[nodiscard]] LetterId random_id();
 

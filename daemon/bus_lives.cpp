@@ -142,17 +142,15 @@ void Bus::hand_over(Link& link) {
   const std::uint64_t number = link.number;
   const std::uint64_t epoch = queues[link.queue]->epoch;
   const std::uint64_t bytes = layout::AckGeometry{link.slots}.bytes();
-  std::vector<LetterId> remove;
+  std::vector<LetterOwner> remove;
   for (const layout::DescriptorCopy& descriptor : link.tracker->letters_to_remove()) {
-    LetterId id{};
-    std::copy_n(reinterpret_cast<const std::uint8_t*>(descriptor.id), id.size(), id.begin());
-    remove.push_back(id);
+    remove.push_back(owner_of(link, descriptor));
   }
   const bool queued = worker->submit_for<Result<UniqueFd>>(
       [bytes, remove, store_of_letters = letters] {
-        for (const LetterId& id : remove) {
+        for (const LetterOwner& owner : remove) {
           if (store_of_letters) {
-            [[maybe_unused]] const auto removed = store_of_letters->remove(id);
+            [[maybe_unused]] const auto removed = store_of_letters->remove_of(owner);
           }
         }
         return allocate_segment("ackbus-ack", bytes);

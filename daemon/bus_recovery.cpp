@@ -261,16 +261,15 @@ void Bus::clean_letters(Link& link) {
     if (!view || view->entry.state != layout::PendingState::kFinal) {
       continue;
     }
-    LetterId id{};
-    std::memcpy(id.data(), view->descriptor.id, id.size());
-    if (!letters->exists(id)) {
+    const LetterOwner owner = owner_of(link, view->descriptor);
+    if (!letters->is_of(owner)) {
       continue;
     }
     const Ending ending = ending_taken(*view);
     if (ending == Ending::kSuccess || ending == Ending::kPartialSuccess) {
       // Not counted: the daemon before this one may have.
-      submit_or_keep([store_of_letters = letters, id] {
-        [[maybe_unused]] const auto marked = store_of_letters->mark_late_success(id);
+      submit_or_keep([store_of_letters = letters, owner] {
+        [[maybe_unused]] const auto marked = store_of_letters->mark_late_success_of(owner);
       });
     } else if (ending != Ending::kReserved) {
       link.remove_letter(view->descriptor);
