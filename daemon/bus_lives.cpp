@@ -278,7 +278,15 @@ void Bus::life_mapped(Link& link, std::uint64_t epoch) {
     const Result<void> sealed = seal_for_readers(life.ack_fd.get());
     Result<SegmentMap> map = SegmentMap::map(life.ack_fd.get(), geometry.bytes(), false);
     if (!sealed || !map) {
-      log.line(LogLevel::kError, "consumers", sealed ? map.error().text : sealed.error().text);
+      const std::string& why = sealed ? map.error().text : sealed.error().text;
+      Connection* consumer = find_connection(queues[link.queue]->active);
+      log.line(LogLevel::kError, "consumers", why,
+               {{"queue", queues[link.queue]->name},
+                {"link", std::to_string(link.number)},
+                {"pid", std::to_string(consumer == nullptr ? 0 : consumer->pid)}});
+      if (consumer != nullptr) {  // Its life ends, and the next one gets another segment.
+        refuse(*consumer, layout::RefusedCode::kProtocol, why);
+      }
       return;
     }
     life.ack = std::move(map.value());

@@ -87,7 +87,8 @@ void Bus::publish_segment(Connection& connection, const layout::SegmentMessage& 
     return;
   }
   if (const Result<void> sealed = seal_for_readers(queue.made[index].fd.get()); !sealed) {
-    log.line(LogLevel::kError, "consumers", sealed.error().text, {{"queue", queue.name}});
+    log.line(LogLevel::kError, "consumers", sealed.error().text,
+             {{"queue", queue.name}, {"pid", std::to_string(connection.pid)}});
     refuse(connection, RefusedCode::kProtocol, sealed.error().text, request);
     return;
   }
