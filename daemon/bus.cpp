@@ -85,9 +85,9 @@ Bus::~Bus() {
 
 // ---- the loop ----
 
-void Bus::watch(int fd, std::uint64_t tag, bool also_writable) {
+void Bus::watch(int fd, std::uint64_t tag) {
   epoll_event event{};
-  event.events = EPOLLIN | (also_writable ? EPOLLOUT : 0U);
+  event.events = EPOLLIN;
   event.data.u64 = tag;
   if (::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event) != 0 && errno == EEXIST) {
     ::epoll_ctl(epoll.get(), EPOLL_CTL_MOD, fd, &event);

@@ -180,6 +180,8 @@ class Bus {
   void drop_connection(std::uint64_t number);
   void drop_gone();  // connections whose end was noticed in this turn
   void flush(Connection& connection);
+  void watch_for_room(const Connection& connection);
+  [[nodiscard]] static bool waits_for_its_reader(const Connection& connection);
   // Queues what does not fit; a client that never reads is dropped. Descriptors are duplicated by
   // the kernel.
   void send(Connection& connection, const void* message, std::size_t bytes,
@@ -204,7 +206,6 @@ class Bus {
   std::uint64_t watch_the_door(std::uint64_t now_ns);  // gives when to call again
   [[nodiscard]] bool may_operate(const Connection& connection) const;
   [[nodiscard]] bool may_read_segments(const Connection& reader, const std::string& queue) const;
-
   // ---- descriptors (bus_descriptors.cpp) ----
   [[nodiscard]] std::uint64_t free_descriptors() const;
   [[nodiscard]] bool short_of_descriptors();  // logs the change, as the next one does
@@ -228,7 +229,6 @@ class Bus {
   // The queue's index. In a full table a new one takes a removed one's place; else kQueuesMax.
   std::uint32_t find_or_make_queue(const std::string& name);
   [[nodiscard]] Queue* find_queue(const std::string& name);  // not a removed one
-
   // ---- links (bus_links.cpp) ----
   void request_link(Connection& connection, const layout::HelloMessage& hello);
   void resume_link(Connection& connection, const layout::HelloMessage& hello);
@@ -365,7 +365,7 @@ class Bus {
   [[nodiscard]] Result<void> take_lock();
   [[nodiscard]] Result<void> listen(NamedFds& kept);
   [[nodiscard]] Result<void> open_loop();
-  void watch(int fd, std::uint64_t tag, bool also_writable = false);
+  void watch(int fd, std::uint64_t tag);
   void handle_event(std::uint64_t tag, std::uint32_t events);
   void handle_signals();
   UniqueFd lock_;  // of the runtime directory: one daemon a bus

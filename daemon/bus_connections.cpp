@@ -10,16 +10,11 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <fstream>
 #include <string>
 #include <utility>
 
 #include "daemon/bus.hpp"
 #include "shm_layout/assert.hpp"
-
-#ifndef SO_PASSRIGHTS
-#define SO_PASSRIGHTS 83
-#endif
 
 namespace ackbus::daemon {
 
@@ -33,19 +28,6 @@ constexpr std::uint64_t kHangUpGraceNs = 500'000'000;
 constexpr int kPacketsPerTurn = 16;         // one flooding client costs a turn no more than this
 constexpr std::size_t kOutgoingMax = 4096;  // a client that never reads is dropped beyond it
 constexpr std::size_t kDescriptorsOfPacketMax = 253;  // the kernel's: none is left for it to close
-
-// The process a pidfd speaks of, as this process's namespace numbers it; 0 when it is no pidfd or
-// has ended.
-std::uint32_t pid_of(int pidfd) {
-  std::ifstream info("/proc/self/fdinfo/" + std::to_string(pidfd));
-  for (std::string line; std::getline(info, line);) {
-    if (line.rfind("Pid:", 0) == 0) {
-      const long pid = std::strtol(line.c_str() + 4, nullptr, 10);
-      return pid > 0 ? static_cast<std::uint32_t>(pid) : 0;
-    }
-  }
-  return 0;
-}
 
 std::vector<UniqueFd> take_descriptors(msghdr& header) {
   std::vector<UniqueFd> descriptors;
@@ -110,7 +92,7 @@ void Bus::read_connection(std::uint64_t number) {
   std::vector<std::byte> buffer(layout::kControlBytesMax);
   for (int packets = 0; packets < kPacketsPerTurn; ++packets) {
     Connection* connection = find_connection(number);
-    if (connection == nullptr || connection->hung_up) {
+    if (connection == nullptr || connection->hung_up || waits_for_its_reader(*connection)) {
       return;
     }
     iovec part{buffer.data(), buffer.size()};
@@ -131,7 +113,9 @@ void Bus::read_connection(std::uint64_t number) {
     packet.bytes.assign(buffer.begin(), buffer.begin() + std::max<ssize_t>(received, 0));
     received <= 0 ? hang_up(*connection) : take_packet(*connection, packet);
     closer.close(std::move(packet.descriptors));
-    if (received <= 0) return;
+    const bool costly = packet.bytes.size() >= sizeof(ControlHeader) &&
+                        packet.header().type == static_cast<std::uint16_t>(ControlType::kQuery);
+    if (received <= 0 || costly) return;  // A query looks at everything: one a turn and client.
   }
 }
 
@@ -159,6 +143,19 @@ void Bus::take_packet(Connection& connection, Packet& packet) {
 
 // ---- sending ----
 
+// A tool that does not take its answers is asked for no more questions: else it could have the
+// daemon keep thousands of answers, and their descriptors, for it.
+bool Bus::waits_for_its_reader(const Connection& connection) {
+  return connection.role == ClientRole::kTool && !connection.outgoing.empty();
+}
+
+void Bus::watch_for_room(const Connection& connection) {
+  epoll_event event{};
+  event.events = EPOLLOUT | (connection.role == ClientRole::kTool ? 0U : EPOLLIN);
+  event.data.u64 = event_tag(EventKind::kSocket, connection.number);
+  ::epoll_ctl(epoll.get(), EPOLL_CTL_MOD, connection.socket.get(), &event);
+}
+
 void Bus::send(Connection& connection, const void* message, std::size_t bytes,
                std::vector<int> descriptors) {
   ACKBUS_ASSERT(descriptors.size() <= layout::kControlDescriptorsMax);
@@ -173,7 +170,7 @@ void Bus::send(Connection& connection, const void* message, std::size_t bytes,
     if (sent != 0) {
       return;  // Sent, or gone: the hang-up is reported by epoll.
     }
-    watch(connection.socket.get(), event_tag(EventKind::kSocket, connection.number), true);
+    watch_for_room(connection);
   }
   if (connection.outgoing.size() >= kOutgoingMax) {
     log.line(LogLevel::kWarning, "connections",
@@ -212,7 +209,7 @@ void Bus::flush(Connection& connection) {
     }
     connection.outgoing.pop_front();
   }
-  watch(connection.socket.get(), event_tag(EventKind::kSocket, connection.number), false);
+  watch(connection.socket.get(), event_tag(EventKind::kSocket, connection.number));
 }
 
 void Bus::refuse(Connection& connection, layout::RefusedCode code, const std::string& text,
@@ -375,18 +372,6 @@ bool Bus::record_connection(Connection& connection) {
   connection.record = index;
   connection.recorded = true;
   return true;
-}
-
-// A client names itself by its own pidfd, which works from other PID namespaces too; it must be the
-// process that the kernel says connected.
-void adopt_pidfd(Connection& connection, Packet& packet) {
-  if (!packet.descriptors.empty() && connection.pid != 0 &&
-      pid_of(packet.descriptors[0].get()) == connection.pid) {
-    connection.pidfd = std::move(packet.descriptors[0]);
-  }
-  // It has nothing more to give: where the kernel knows how, it refuses the sender (Linux 6.16).
-  const int none = 0;
-  ::setsockopt(connection.socket.get(), SOL_SOCKET, SO_PASSRIGHTS, &none, sizeof(none));
 }
 
 }  // namespace ackbus::daemon
