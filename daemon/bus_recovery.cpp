@@ -12,6 +12,9 @@
 #include "shm_layout/check.hpp"
 
 namespace ackbus::daemon {
+
+Result<void> check_layout(const SegmentMap& bus_segment);  // bus_open.cpp
+
 namespace {
 
 UniqueFd take(NamedFds& kept, const std::string& name) {
@@ -100,6 +103,9 @@ Result<void> Bus::recover(NamedFds& kept) {
           : Result<SegmentMap>(Error{ErrorCode::kCorrupt, "the kept bus segment is too small"});
   if (!books || !map) {
     return books ? map.error() : books.error();
+  }
+  if (const Result<void> same = check_layout(map.value()); !same) {
+    return same;
   }
   ledger = std::move(books.value());
   bus_map = std::move(map.value());
