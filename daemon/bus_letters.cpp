@@ -15,6 +15,9 @@
 namespace ackbus::daemon {
 namespace {
 
+// On the worker at once. Each waits for the disk, and whoever connects waits behind them.
+constexpr std::uint32_t kLettersOfLinkMax = 32;
+
 LetterId id_of(const layout::DescriptorCopy& descriptor) {
   LetterId id{};
   std::memcpy(id.data(), descriptor.id, id.size());
@@ -125,6 +128,10 @@ void Link::write_letter(LetterDraft draft) { bus.write_letter(*this, draft); }
 
 void Bus::write_letter(Link& link, const LetterDraft& draft) {
   const LetterPlace place{link.number, draft.slot, draft.descriptor.number};
+  if (link.jobs >= kLettersOfLinkMax) {
+    refused_letters.push_back(place);  // Others need the worker, too: it is tried again.
+    return;
+  }
   const layout::DescriptorCopy descriptor = draft.descriptor;
   const layout::SubmissionView view = link.submission_view;
   // The life's view is copied: a hand-over waits until no letter is being written, so it stays
