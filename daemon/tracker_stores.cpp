@@ -98,8 +98,10 @@ bool LinkTracker::has_unreadable(std::uint64_t first_sequence) const {
   }
   for (std::uint32_t slot = 0; slot < mirrors_.size(); ++slot) {
     const std::optional<SlotView> view = look(slot);
-    if (!view || !view->committed || view->acked || view->begun.sequence != 0 ||
-        view->entry.state != PendingState::kReserved ||
+    const bool undecided = view && (view->entry.state == PendingState::kReserved ||
+                                    (view->entry.state == PendingState::kExhausting &&
+                                     view->entry.reason == VerdictReason::kUndelivered));
+    if (!undecided || !view->committed || view->acked || view->begun.sequence != 0 ||
         layout::outcome_sequence(view->outcome) == view->descriptor.number) {
       continue;  // It was read, or is decided about.
     }

@@ -154,7 +154,7 @@ bool ConsumerLink::load_descriptor(Candidate& candidate) const {
 
 // `after`: holds the main ring until the earlier sequence is final and no longer runs here. A
 // message that has its own verdict is not held; one that names itself or a later one is not either.
-bool ConsumerLink::held(const Candidate& candidate) const {
+bool ConsumerLink::held(const Candidate& candidate) {
   layout::DescriptorCopy copy;
   if ((candidate.flags & layout::kFlagAfter) == 0 ||
       !layout::descriptor_read(submission_.descriptor(candidate.slot), candidate.sequence, copy)) {
@@ -182,7 +182,11 @@ bool ConsumerLink::held(const Candidate& candidate) const {
   }
   const std::uint64_t number =
       submission_.descriptor(slot).number.load_acquire();  // [E2] a later one in its slot
-  return number <= copy.after;
+  if (number != 0 && number < copy.after) {
+    note_violation(layout::LinkFault::kUnsound);  // It was never there, so its end never comes.
+    return false;
+  }
+  return number == copy.after;  // 0: its slot is being filled anew, so it is over.
 }
 
 bool ConsumerLink::key_busy(const Candidate& candidate, std::uint64_t supersedes) const {

@@ -44,6 +44,15 @@ constexpr Lie kLies[] = {
      }},
     {"AGapBeforeAnUntrackedOne",
      [](const RawProducer& producer) { producer.commit(2, patient(2, layout::kFlagInline)); }},
+    {"WaitsForOneThatWasNeverThere",
+     [](const RawProducer& producer) {
+       producer.commit(1, patient(1, layout::kFlagInline));
+       producer.commit(2, patient(2, layout::kFlagInline));
+       layout::DescriptorCopy copy = patient(3, layout::kFlagInline | layout::kFlagAfter);
+       copy.after = 2;
+       copy.retries_after_slot = 1;  // where the first one is
+       producer.commit(3, copy);
+     }},
     {"ADescriptorOfAnEarlierOne",
      [](const RawProducer& producer) {
        for (std::uint64_t sequence = 1; sequence <= 4; ++sequence) {
