@@ -99,8 +99,10 @@ void Bus::close_link(Link& link, layout::VerdictReason reason, const std::string
     }
     link.tracker->close(reason);
   }
+  // In a category of its own: an offender that connects again and again uses up that of the links.
+  const bool violation = reason == layout::VerdictReason::kClosedViolation;
   log.line(
-      LogLevel::kWarning, "links", "link closed",
+      LogLevel::kWarning, violation ? "violations" : "links", "link closed",
       {{"link", std::to_string(link.number)}, {"pid", std::to_string(link.pid)}, {"why", why}});
   if (Connection* producer = find_connection(link.connection); producer != nullptr) {
     layout::TextMessage message{};
