@@ -44,15 +44,6 @@ std::byte byte_at(const Head& head, std::size_t index) {
       mixed(kSecret ^ head.mark * 0x1000193 ^ mixed(head.number) ^ index / 8) >> (index % 8 * 8));
 }
 
-Watch* shared_watch() {
-  void* page =
-      ::mmap(nullptr, sizeof(Watch), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (page == MAP_FAILED) {
-    std::abort();
-  }
-  return new (page) Watch;
-}
-
 void fail(Watch& watch, const std::string& why) {
   if (watch.failures.fetch_add(1) == 0) {
     why.copy(watch.why, sizeof(watch.why) - 1);
@@ -182,6 +173,15 @@ int consume(Consumer& consumer, Watch& watch, unsigned pause_us) {
 }
 
 }  // namespace
+
+Watch* shared_watch() {
+  void* page =
+      ::mmap(nullptr, sizeof(Watch), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) {
+    std::abort();
+  }
+  return new (page) Watch;
+}
 
 std::vector<std::byte> honest_payload(std::uint64_t mark, std::uint64_t number, std::size_t bytes) {
   const Head head{kMagic, mark, number, bytes};

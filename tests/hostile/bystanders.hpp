@@ -25,6 +25,9 @@ struct Watch {
   char why[256] = {};  // of the first failure
 };
 
+// A Watch in memory that a forked child shares; it lives as long as the test's process.
+[[nodiscard]] Watch* shared_watch();
+
 class Bystander {
  public:
   // Sends, waits for outcomes and checks them. `strict`: every outcome must be Success with the
