@@ -143,7 +143,8 @@ Look look_at(const Setup& setup) {
   Look look;
   look.answer_ms = std::chrono::duration<double, std::milli>(steady_clock::now() - before).count();
   if (answer) {
-    for (const auto& part : nlohmann::json::parse(*answer)["memory"]) {
+    const nlohmann::json status = nlohmann::json::parse(*answer);
+    for (const auto& part : status["memory"]) {
       look.shared_bytes += part.get<std::uint64_t>();
     }
   }
