@@ -34,6 +34,20 @@ std::uint64_t read_clock(clockid_t clock) {
          static_cast<std::uint64_t>(time.tv_nsec);
 }
 
+const char* fault_text(std::uint64_t fault) {
+  switch (static_cast<layout::LinkFault>(fault)) {
+    case layout::LinkFault::kAhead:
+      return "a place was overwritten before it was read";
+    case layout::LinkFault::kUnsound:
+      return "a place names no slot or no kind, or its descriptor is another message's";
+    case layout::LinkFault::kSlotInUse:
+      return "a place names a slot that is in use";
+    case layout::LinkFault::kReserved:
+      break;
+  }
+  return "an unknown fault";
+}
+
 }  // namespace
 
 std::uint64_t monotonic_ns() { return read_clock(CLOCK_MONOTONIC); }
@@ -71,9 +85,9 @@ Bus::~Bus() {
 
 // ---- the loop ----
 
-void Bus::watch(int fd, std::uint64_t tag, bool also_writable) {
+void Bus::watch(int fd, std::uint64_t tag) {
   epoll_event event{};
-  event.events = EPOLLIN | (also_writable ? EPOLLOUT : 0U);
+  event.events = EPOLLIN;
   event.data.u64 = tag;
   if (::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event) != 0 && errno == EEXIST) {
     ::epoll_ctl(epoll.get(), EPOLL_CTL_MOD, fd, &event);
@@ -204,6 +218,23 @@ std::uint64_t Bus::do_work(std::uint64_t now_ns) {
   return wake_ns;
 }
 
+// The consumer says so, so it is named too: which of the two lies nobody else can tell.
+void Bus::close_for_violation(Link& link) {
+  if (!link.life || !link.life->mapped || link.closed) {
+    return;
+  }
+  const layout::AckView life(link.life->ack.base(), {link.slots});
+  // The consumer saw its producer break the protocol; relaxed because nothing else is asked.
+  const std::uint64_t fault = life.words().violation.load_relaxed();
+  if (fault != 0) {
+    const Connection* consumer = find_connection(queues[link.queue]->active);
+    close_link(link, layout::VerdictReason::kClosedViolation,
+               std::string("the producer broke the protocol on its main ring: ") +
+                   fault_text(fault) + ", says its consumer, pid " +
+                   std::to_string(consumer == nullptr ? 0 : consumer->pid));
+  }
+}
+
 std::uint64_t Bus::work_on_link(Link& link, std::uint64_t now_ns) {
   const Queue& queue = *queues[link.queue];
   if (link.own) {
@@ -214,13 +245,7 @@ std::uint64_t Bus::work_on_link(Link& link, std::uint64_t now_ns) {
   }
   if (now_ns >= link.tracker->next_scan_ns()) {
     link.tracker->scan(now_ns);
-    // The consumer saw its producer break the protocol; relaxed because nothing else is asked.
-    if (link.life && link.life->mapped && !link.closed &&
-        layout::AckView(link.life->ack.base(), {link.slots}).words().violation.load_relaxed() !=
-            0) {
-      close_link(link, layout::VerdictReason::kClosedViolation,
-                 "the producer broke the protocol on its main ring");
-    }
+    close_for_violation(link);
   }
   std::uint64_t wake_ns = link.tracker->next_scan_ns();
   const bool wants_life = queue.active != 0 && !queue.ending && link.mapped && !link.closed &&

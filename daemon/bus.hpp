@@ -25,6 +25,7 @@
 #include "daemon/config.hpp"
 #include "daemon/dead_letter_health.hpp"
 #include "daemon/dead_letters.hpp"
+#include "daemon/descriptor_closer.hpp"
 #include "daemon/exporter.hpp"
 #include "daemon/fd_store.hpp"
 #include "daemon/ledger.hpp"
@@ -172,12 +173,15 @@ class Bus {
 
   // ---- connections (bus_connections.cpp) ----
   void read_connection(std::uint64_t number);
+  void take_packet(Connection& connection, Packet& packet);
   void process_ended(std::uint64_t number);
   void hang_up(Connection& connection);
   void end_process_of(Connection& connection);
   void drop_connection(std::uint64_t number);
   void drop_gone();  // connections whose end was noticed in this turn
   void flush(Connection& connection);
+  void watch_for_room(const Connection& connection);
+  [[nodiscard]] static bool waits_for_its_reader(const Connection& connection);
   // Queues what does not fit; a client that never reads is dropped. Descriptors are duplicated by
   // the kernel.
   void send(Connection& connection, const void* message, std::size_t bytes,
@@ -197,11 +201,11 @@ class Bus {
   void accept_connections();
   [[nodiscard]] std::optional<Refusal> reason_against(const Connection& connection);
   void turn_away(Connection& connection, const Refusal& refusal);
+  void let_go_of_turned_away();
   void pause_listening(int reason);
   std::uint64_t watch_the_door(std::uint64_t now_ns);  // gives when to call again
   [[nodiscard]] bool may_operate(const Connection& connection) const;
   [[nodiscard]] bool may_read_segments(const Connection& reader, const std::string& queue) const;
-
   // ---- descriptors (bus_descriptors.cpp) ----
   [[nodiscard]] std::uint64_t free_descriptors() const;
   [[nodiscard]] bool short_of_descriptors();  // logs the change, as the next one does
@@ -225,7 +229,6 @@ class Bus {
   // The queue's index. In a full table a new one takes a removed one's place; else kQueuesMax.
   std::uint32_t find_or_make_queue(const std::string& name);
   [[nodiscard]] Queue* find_queue(const std::string& name);  // not a removed one
-
   // ---- links (bus_links.cpp) ----
   void request_link(Connection& connection, const layout::HelloMessage& hello);
   void resume_link(Connection& connection, const layout::HelloMessage& hello);
@@ -282,7 +285,6 @@ class Bus {
   void end_redrive(const RedriveEnd& end);
   // A new daemon: letters whose messages went with the memory of the one before it.
   void return_lost_redrives();
-
   // ---- recovery (bus_recovery.cpp) ----
   [[nodiscard]] Result<void> recover(NamedFds& kept);
   [[nodiscard]] Result<void> start_fresh();
@@ -298,7 +300,6 @@ class Bus {
   void send_answer(Connection& connection, std::uint32_t request, std::uint32_t code,
                    const std::string& text);
   [[nodiscard]] std::shared_ptr<const MetricsSnapshot> metrics();
-
   // ---- life of the daemon ----
   // Validates, then swaps; an error, which is logged too, leaves the old configuration in force.
   // Gives the keys that wait for a restart.
@@ -315,6 +316,7 @@ class Bus {
   FdStore store;
   ServiceNotify notify;
   std::unique_ptr<AllocatorWorker> worker;
+  DescriptorCloser closer;               // of what clients sent, and of their sockets
   std::shared_ptr<DeadLetters> letters;  // used on the worker
   LetterHealth letter_health{log};       // what it refused
   Ledger ledger;
@@ -359,10 +361,11 @@ class Bus {
  private:
   explicit Bus(BusOptions bus_options, Log& bus_log);
   std::uint64_t work_on_link(Link& link, std::uint64_t now_ns);
+  void close_for_violation(Link& link);
   [[nodiscard]] Result<void> take_lock();
   [[nodiscard]] Result<void> listen(NamedFds& kept);
   [[nodiscard]] Result<void> open_loop();
-  void watch(int fd, std::uint64_t tag, bool also_writable = false);
+  void watch(int fd, std::uint64_t tag);
   void handle_event(std::uint64_t tag, std::uint32_t events);
   void handle_signals();
   UniqueFd lock_;  // of the runtime directory: one daemon a bus
@@ -376,6 +379,7 @@ class Bus {
 // Names in the service manager's store: at most 8 characters.
 [[nodiscard]] std::string store_name(char kind, std::uint32_t record);
 [[nodiscard]] std::string life_store_name(std::uint32_t record, std::uint64_t epoch);
+[[nodiscard]] LetterOwner owner_of(const Link& link, const layout::DescriptorCopy& descriptor);
 // 122 random bits as a version 4 UUID.
 [[nodiscard]] LetterId random_id();
 

@@ -127,11 +127,16 @@ std::optional<Refusal> Bus::reason_against(const Connection& connection) {
 // instead of the reason.
 void Bus::turn_away(Connection& connection, const Refusal& refusal) {
   if (door.turned_away.size() >= kTurnedAwayMax) {
-    door.turned_away.pop_front();
+    let_go_of_turned_away();
   }
   door.turned_away.push_back(
       {UniqueFd(::dup(connection.socket.get())), connection.since_ns + kTurnedAwayNs});
   refuse(connection, refusal.code, refusal.text);
+}
+
+void Bus::let_go_of_turned_away() {
+  closer.close(std::move(door.turned_away.front().socket));
+  door.turned_away.pop_front();
 }
 
 // The listener stays readable while nobody can be accepted: looked at again after a pause.
@@ -164,7 +169,7 @@ std::uint64_t Bus::watch_the_door(std::uint64_t now_ns) {
     door.without_hello.pop_front();
   }
   while (!door.turned_away.empty() && door.turned_away.front().until_ns <= now_ns) {
-    door.turned_away.pop_front();
+    let_go_of_turned_away();
   }
   if (!door.turned_away.empty()) {
     wake_ns = std::min(wake_ns, door.turned_away.front().until_ns);

@@ -7,9 +7,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
-#include <fstream>
 #include <string>
 #include <utility>
 
@@ -27,19 +27,7 @@ namespace {
 constexpr std::uint64_t kHangUpGraceNs = 500'000'000;
 constexpr int kPacketsPerTurn = 16;         // one flooding client costs a turn no more than this
 constexpr std::size_t kOutgoingMax = 4096;  // a client that never reads is dropped beyond it
-
-// The process a pidfd speaks of, as this process's namespace numbers it; 0 when it is no pidfd or
-// has ended.
-std::uint32_t pid_of(int pidfd) {
-  std::ifstream info("/proc/self/fdinfo/" + std::to_string(pidfd));
-  for (std::string line; std::getline(info, line);) {
-    if (line.rfind("Pid:", 0) == 0) {
-      const long pid = std::strtol(line.c_str() + 4, nullptr, 10);
-      return pid > 0 ? static_cast<std::uint32_t>(pid) : 0;
-    }
-  }
-  return 0;
-}
+constexpr std::size_t kDescriptorsOfPacketMax = 253;  // the kernel's: none is left for it to close
 
 std::vector<UniqueFd> take_descriptors(msghdr& header) {
   std::vector<UniqueFd> descriptors;
@@ -104,11 +92,11 @@ void Bus::read_connection(std::uint64_t number) {
   std::vector<std::byte> buffer(layout::kControlBytesMax);
   for (int packets = 0; packets < kPacketsPerTurn; ++packets) {
     Connection* connection = find_connection(number);
-    if (connection == nullptr || connection->hung_up) {
+    if (connection == nullptr || connection->hung_up || waits_for_its_reader(*connection)) {
       return;
     }
     iovec part{buffer.data(), buffer.size()};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * 16)> control{};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * kDescriptorsOfPacketMax)> control{};
     msghdr header{};
     header.msg_iov = &part;
     header.msg_iovlen = 1;
@@ -122,32 +110,51 @@ void Bus::read_connection(std::uint64_t number) {
     if (received < 0 && (errno == EAGAIN || errno == EINTR)) return;
     Packet packet;
     packet.descriptors = take_descriptors(header);
-    if (received <= 0) {
-      hang_up(*connection);
-      return;
-    }
-    packet.bytes.assign(buffer.begin(), buffer.begin() + received);
-    if (packet.bytes.size() < sizeof(ControlHeader)) {
-      refuse(*connection, layout::RefusedCode::kProtocol,
-             "a control message shorter than its header");
-      return;
-    }
-    const ControlHeader head = packet.header();
-    if (head.magic != layout::kControlMagic || head.bytes != packet.bytes.size()) {
-      refuse(*connection, layout::RefusedCode::kProtocol, "a malformed control message");
-      return;
-    }
-    if (head.version != layout::kControlVersion) {
-      refuse(*connection, layout::RefusedCode::kVersion,
-             "control protocol version " + std::to_string(head.version) + ", this daemon speaks " +
-                 std::to_string(layout::kControlVersion) + ": install the same release of both");
-      return;
-    }
-    handle(*connection, packet);
+    packet.bytes.assign(buffer.begin(), buffer.begin() + std::max<ssize_t>(received, 0));
+    received <= 0 ? hang_up(*connection) : take_packet(*connection, packet);
+    closer.close(std::move(packet.descriptors));
+    const bool costly = packet.bytes.size() >= sizeof(ControlHeader) &&
+                        packet.header().type == static_cast<std::uint16_t>(ControlType::kQuery);
+    if (received <= 0 || costly) return;  // A query looks at everything: one a turn and client.
+  }
+}
+
+void Bus::take_packet(Connection& connection, Packet& packet) {
+  if (packet.bytes.size() < sizeof(ControlHeader)) {
+    refuse(connection, layout::RefusedCode::kProtocol, "a control message shorter than its header");
+    return;
+  }
+  const ControlHeader head = packet.header();
+  const bool is_hello = head.type == static_cast<std::uint16_t>(ControlType::kHello);
+  if (head.magic != layout::kControlMagic || head.bytes != packet.bytes.size()) {
+    refuse(connection, layout::RefusedCode::kProtocol, "a malformed control message");
+  } else if (head.version != layout::kControlVersion) {
+    refuse(connection, layout::RefusedCode::kVersion,
+           "control protocol version " + std::to_string(head.version) + ", this daemon speaks " +
+               std::to_string(layout::kControlVersion) + ": install the same release of both");
+  } else if (packet.descriptors.size() > (is_hello ? 1U : 0U)) {
+    refuse(connection, layout::RefusedCode::kProtocol,
+           "a control message with " + std::to_string(packet.descriptors.size()) +
+               " descriptors: a hello brings the sender's pidfd, and nothing else brings any");
+  } else {
+    handle(connection, packet);
   }
 }
 
 // ---- sending ----
+
+// A tool that does not take its answers is asked for no more questions: else it could have the
+// daemon keep thousands of answers, and their descriptors, for it.
+bool Bus::waits_for_its_reader(const Connection& connection) {
+  return connection.role == ClientRole::kTool && !connection.outgoing.empty();
+}
+
+void Bus::watch_for_room(const Connection& connection) {
+  epoll_event event{};
+  event.events = EPOLLOUT | (connection.role == ClientRole::kTool ? 0U : EPOLLIN);
+  event.data.u64 = event_tag(EventKind::kSocket, connection.number);
+  ::epoll_ctl(epoll.get(), EPOLL_CTL_MOD, connection.socket.get(), &event);
+}
 
 void Bus::send(Connection& connection, const void* message, std::size_t bytes,
                std::vector<int> descriptors) {
@@ -163,7 +170,7 @@ void Bus::send(Connection& connection, const void* message, std::size_t bytes,
     if (sent != 0) {
       return;  // Sent, or gone: the hang-up is reported by epoll.
     }
-    watch(connection.socket.get(), event_tag(EventKind::kSocket, connection.number), true);
+    watch_for_room(connection);
   }
   if (connection.outgoing.size() >= kOutgoingMax) {
     log.line(LogLevel::kWarning, "connections",
@@ -202,7 +209,7 @@ void Bus::flush(Connection& connection) {
     }
     connection.outgoing.pop_front();
   }
-  watch(connection.socket.get(), event_tag(EventKind::kSocket, connection.number), false);
+  watch(connection.socket.get(), event_tag(EventKind::kSocket, connection.number));
 }
 
 void Bus::refuse(Connection& connection, layout::RefusedCode code, const std::string& text,
@@ -263,7 +270,8 @@ void Bus::hang_up(Connection& connection) {
   connection.hung_up = true;
   connection.outgoing.clear();
   ::epoll_ctl(epoll.get(), EPOLL_CTL_DEL, connection.socket.get(), nullptr);
-  connection.socket.reset();
+  ::shutdown(connection.socket.get(), SHUT_WR);  // It is told now, whenever the closer gets there.
+  closer.close(std::move(connection.socket));
   const bool owns_nothing = connection.role == ClientRole::kTool ||
                             connection.role == ClientRole::kReserved ||
                             (connection.role == ClientRole::kProducer && connection.link == 0);
@@ -364,15 +372,6 @@ bool Bus::record_connection(Connection& connection) {
   connection.record = index;
   connection.recorded = true;
   return true;
-}
-
-// A client names itself by its own pidfd, which works from other PID namespaces too; it must be the
-// process that the kernel says connected.
-void adopt_pidfd(Connection& connection, Packet& packet) {
-  if (!packet.descriptors.empty() && connection.pid != 0 &&
-      pid_of(packet.descriptors[0].get()) == connection.pid) {
-    connection.pidfd = std::move(packet.descriptors[0]);
-  }
 }
 
 }  // namespace ackbus::daemon

@@ -4,11 +4,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
 
 #include "daemon/bus.hpp"
 #include "machine/build.hpp"
 #include "shm_layout/check.hpp"
+
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
 
 namespace ackbus::daemon {
 
@@ -16,9 +22,32 @@ using layout::ClientRole;
 using layout::ControlType;
 using layout::RefusedCode;
 
-void adopt_pidfd(Connection& connection, Packet& packet);  // bus_connections.cpp
-
 namespace {
+
+// The process a pidfd speaks of, as this process's namespace numbers it; 0 when it is no pidfd or
+// has ended.
+std::uint32_t pid_of(int pidfd) {
+  std::ifstream info("/proc/self/fdinfo/" + std::to_string(pidfd));
+  for (std::string line; std::getline(info, line);) {
+    if (line.rfind("Pid:", 0) == 0) {
+      const long pid = std::strtol(line.c_str() + 4, nullptr, 10);
+      return pid > 0 ? static_cast<std::uint32_t>(pid) : 0;
+    }
+  }
+  return 0;
+}
+
+// A client names itself by its own pidfd, which works from other PID namespaces too; it must be the
+// process that the kernel says connected.
+void adopt_pidfd(Connection& connection, Packet& packet) {
+  if (!packet.descriptors.empty() && connection.pid != 0 &&
+      pid_of(packet.descriptors[0].get()) == connection.pid) {
+    connection.pidfd = std::move(packet.descriptors[0]);
+  }
+  // It has nothing more to give: where the kernel knows how, it refuses the sender (Linux 6.16).
+  const int none = 0;
+  ::setsockopt(connection.socket.get(), SOL_SOCKET, SO_PASSRIGHTS, &none, sizeof(none));
+}
 
 template <typename Message>
 bool read_message(const Packet& packet, Message& message) {

@@ -15,6 +15,9 @@
 namespace ackbus::daemon {
 namespace {
 
+// On the worker at once. Each waits for the disk, and whoever connects waits behind them.
+constexpr std::uint32_t kLettersOfLinkMax = 32;
+
 LetterId id_of(const layout::DescriptorCopy& descriptor) {
   LetterId id{};
   std::memcpy(id.data(), descriptor.id, id.size());
@@ -59,9 +62,10 @@ std::vector<std::byte> copy_payload(const layout::SubmissionView& view,
 void finish_letter(Bus& bus, const LetterPlace& place, const Letter& letter,
                    const Result<void>& written) {
   LetterResult result = LetterResult::kWritten;
+  const bool stolen_id = !written && written.error().code == ErrorCode::kExists;
   if (!written) {
-    result = written.error().code == ErrorCode::kCancelled ? LetterResult::kSettled
-                                                           : LetterResult::kFailed;
+    result = written.error().code == ErrorCode::kCancelled || stolen_id ? LetterResult::kSettled
+                                                                        : LetterResult::kFailed;
   }
   if (result == LetterResult::kFailed) {
     bus.ledger.own(static_cast<std::uint16_t>(letter.kind_id)).letters_refused += 1;
@@ -73,9 +77,20 @@ void finish_letter(Bus& bus, const LetterPlace& place, const Letter& letter,
   ACKBUS_ASSERT(link != nullptr);  // A link with jobs is not removed.
   link->jobs -= 1;
   link->tracker->letter_done(place.slot, place.sequence, result, monotonic_ns());
+  if (stolen_id) {
+    bus.close_link(*link, layout::VerdictReason::kClosedViolation, written.error().text);
+  }
 }
 
 }  // namespace
+
+LetterOwner owner_of(const Link& link, const layout::DescriptorCopy& descriptor) {
+  LetterOwner owner{id_of(descriptor), link.number, descriptor.number, link.uid};
+  if (link.own) {
+    owner.sender_uid.reset();
+  }
+  return owner;
+}
 
 // ---- letters ----
 
@@ -113,6 +128,10 @@ void Link::write_letter(LetterDraft draft) { bus.write_letter(*this, draft); }
 
 void Bus::write_letter(Link& link, const LetterDraft& draft) {
   const LetterPlace place{link.number, draft.slot, draft.descriptor.number};
+  if (link.jobs >= kLettersOfLinkMax) {
+    refused_letters.push_back(place);  // Others need the worker, too: it is tried again.
+    return;
+  }
   const layout::DescriptorCopy descriptor = draft.descriptor;
   const layout::SubmissionView view = link.submission_view;
   // The life's view is copied: a hand-over waits until no letter is being written, so it stays
@@ -191,18 +210,19 @@ void Bus::keep_pending_letters(Link& link, layout::VerdictReason reason) {
 }
 
 void Link::remove_letter(const layout::DescriptorCopy& descriptor) {
-  const LetterId id = id_of(descriptor);
-  if (bus.letters && bus.letters->exists(id)) {
-    bus.submit_or_keep(
-        [store = bus.letters, id] { [[maybe_unused]] const auto removed = store->remove(id); });
+  const LetterOwner owner = owner_of(*this, descriptor);
+  if (bus.letters && bus.letters->exists(owner.id)) {
+    bus.submit_or_keep([store = bus.letters, owner] {
+      [[maybe_unused]] const auto removed = store->remove_of(owner);
+    });
   }
 }
 
 void Link::mark_late_success(const layout::DescriptorCopy& descriptor) {
   bus.ledger.own(layout::kind_of(descriptor.kind_flags)).late_success += 1;
   if (bus.letters) {
-    bus.submit_or_keep([store = bus.letters, id = id_of(descriptor)] {
-      [[maybe_unused]] const auto marked = store->mark_late_success(id);
+    bus.submit_or_keep([store = bus.letters, owner = owner_of(*this, descriptor)] {
+      [[maybe_unused]] const auto marked = store->mark_late_success_of(owner);
     });
   }
 }

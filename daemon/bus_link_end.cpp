@@ -26,6 +26,12 @@ void Bus::producer_lost(Link& link) {
 void Bus::end_link_if_final(Link& link) {
   const bool producer_there = link.connection != 0 && find_connection(link.connection) != nullptr &&
                               !find_connection(link.connection)->said_bye;
+  // Its process has ended, so its memory stays as it is: what can't be read now never will be.
+  if (link.draining && link.connection == 0 && !link.own && !link.closed && link.tracker &&
+      link.tracker->has_unreadable(ledger.link(link.record).first_sequence)) {
+    close_link(link, layout::VerdictReason::kClosedViolation,
+               "the producer left messages that its main ring does not hold");
+  }
   // Without a tracker its producer left before it had mapped anything: nothing was committed.
   const bool all_final = link.closed || !link.tracker || link.tracker->all_final();
   if (link.draining && !producer_there && link.jobs == 0 && !link.handing_over && all_final) {
@@ -94,8 +100,10 @@ void Bus::close_link(Link& link, layout::VerdictReason reason, const std::string
     }
     link.tracker->close(reason);
   }
+  // In a category of its own: an offender that connects again and again uses up that of the links.
+  const bool violation = reason == layout::VerdictReason::kClosedViolation;
   log.line(
-      LogLevel::kWarning, "links", "link closed",
+      LogLevel::kWarning, violation ? "violations" : "links", "link closed",
       {{"link", std::to_string(link.number)}, {"pid", std::to_string(link.pid)}, {"why", why}});
   if (Connection* producer = find_connection(link.connection); producer != nullptr) {
     layout::TextMessage message{};

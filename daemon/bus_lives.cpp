@@ -142,17 +142,15 @@ void Bus::hand_over(Link& link) {
   const std::uint64_t number = link.number;
   const std::uint64_t epoch = queues[link.queue]->epoch;
   const std::uint64_t bytes = layout::AckGeometry{link.slots}.bytes();
-  std::vector<LetterId> remove;
+  std::vector<LetterOwner> remove;
   for (const layout::DescriptorCopy& descriptor : link.tracker->letters_to_remove()) {
-    LetterId id{};
-    std::copy_n(reinterpret_cast<const std::uint8_t*>(descriptor.id), id.size(), id.begin());
-    remove.push_back(id);
+    remove.push_back(owner_of(link, descriptor));
   }
   const bool queued = worker->submit_for<Result<UniqueFd>>(
       [bytes, remove, store_of_letters = letters] {
-        for (const LetterId& id : remove) {
+        for (const LetterOwner& owner : remove) {
           if (store_of_letters) {
-            [[maybe_unused]] const auto removed = store_of_letters->remove(id);
+            [[maybe_unused]] const auto removed = store_of_letters->remove_of(owner);
           }
         }
         return allocate_segment("ackbus-ack", bytes);
@@ -280,7 +278,15 @@ void Bus::life_mapped(Link& link, std::uint64_t epoch) {
     const Result<void> sealed = seal_for_readers(life.ack_fd.get());
     Result<SegmentMap> map = SegmentMap::map(life.ack_fd.get(), geometry.bytes(), false);
     if (!sealed || !map) {
-      log.line(LogLevel::kError, "consumers", sealed ? map.error().text : sealed.error().text);
+      const std::string& why = sealed ? map.error().text : sealed.error().text;
+      Connection* consumer = find_connection(queues[link.queue]->active);
+      log.line(LogLevel::kError, "consumers", why,
+               {{"queue", queues[link.queue]->name},
+                {"link", std::to_string(link.number)},
+                {"pid", std::to_string(consumer == nullptr ? 0 : consumer->pid)}});
+      if (consumer != nullptr) {  // Its life ends, and the next one gets another segment.
+        refuse(*consumer, layout::RefusedCode::kProtocol, why);
+      }
       return;
     }
     life.ack = std::move(map.value());

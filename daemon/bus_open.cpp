@@ -13,6 +13,8 @@
 #include <algorithm>
 
 #include "daemon/bus.hpp"
+#include "machine/build.hpp"
+#include "shm_layout/check.hpp"
 
 namespace ackbus::daemon {
 namespace {
@@ -25,6 +27,26 @@ constexpr std::uint64_t kMillisecondNs = 1'000'000;
 mode_t socket_mode(const Config& config) { return config.is_shared() ? 0666 : 0600; }
 
 }  // namespace
+
+Result<void> check_layout(const SegmentMap& bus_segment);
+
+// Another layout has other offsets: nothing of what was kept can be read, so nothing is looked at.
+Result<void> check_layout(const SegmentMap& bus_segment) {
+  const layout::SegmentState state =
+      layout::check_segment(bus_segment.base(), layout::BusGeometry::bytes(),
+                            {layout::SegmentRole::kBus, layout::BusGeometry::bytes(), 0, 0});
+  if (state == layout::SegmentState::kOk) {
+    return {};
+  }
+  const auto& header = *reinterpret_cast<const layout::SegmentHeader*>(bus_segment.base());
+  return Error{ErrorCode::kCorrupt,
+               std::string("the kept segments are ") + layout::segment_state_name(state) +
+                   ": version " + std::to_string(header.layout_version) + " (" +
+                   machine::fingerprint_text(header.fingerprint) + "), this daemon's is " +
+                   std::to_string(layout::kLayoutVersion) + " (" +
+                   machine::fingerprint_text(layout::layout_fingerprint()) +
+                   "); what was pending ends Closed (unknown)"};
+}
 
 Result<std::unique_ptr<Bus>> Bus::open(BusOptions options, Log& log) {
   NamedFds kept = FdStore::take_all();

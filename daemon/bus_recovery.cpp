@@ -12,6 +12,9 @@
 #include "shm_layout/check.hpp"
 
 namespace ackbus::daemon {
+
+Result<void> check_layout(const SegmentMap& bus_segment);  // bus_open.cpp
+
 namespace {
 
 UniqueFd take(NamedFds& kept, const std::string& name) {
@@ -100,6 +103,9 @@ Result<void> Bus::recover(NamedFds& kept) {
           : Result<SegmentMap>(Error{ErrorCode::kCorrupt, "the kept bus segment is too small"});
   if (!books || !map) {
     return books ? map.error() : books.error();
+  }
+  if (const Result<void> same = check_layout(map.value()); !same) {
+    return same;
   }
   ledger = std::move(books.value());
   bus_map = std::move(map.value());
@@ -261,16 +267,15 @@ void Bus::clean_letters(Link& link) {
     if (!view || view->entry.state != layout::PendingState::kFinal) {
       continue;
     }
-    LetterId id{};
-    std::memcpy(id.data(), view->descriptor.id, id.size());
-    if (!letters->exists(id)) {
+    const LetterOwner owner = owner_of(link, view->descriptor);
+    if (!letters->is_of(owner)) {
       continue;
     }
     const Ending ending = ending_taken(*view);
     if (ending == Ending::kSuccess || ending == Ending::kPartialSuccess) {
       // Not counted: the daemon before this one may have.
-      submit_or_keep([store_of_letters = letters, id] {
-        [[maybe_unused]] const auto marked = store_of_letters->mark_late_success(id);
+      submit_or_keep([store_of_letters = letters, owner] {
+        [[maybe_unused]] const auto marked = store_of_letters->mark_late_success_of(owner);
       });
     } else if (ending != Ending::kReserved) {
       link.remove_letter(view->descriptor);

@@ -12,6 +12,8 @@ using layout::SegmentRole;
 
 namespace {
 
+constexpr std::size_t kAnswersUntakenMax = 64;
+
 // 0 state, 1 frames, 2 neither.
 std::size_t index_of(std::uint32_t role) {
   if (role == static_cast<std::uint32_t>(SegmentRole::kState)) {
@@ -65,8 +67,12 @@ void Bus::create_segment(Connection& connection, const layout::SegmentMessage& m
         answer.found = 1;
         const int fd = made.value().get();
         send(*consumer, answer, {fd});
-        queues[consumer->queue]->made[index] = PublishedSegment{
-            std::move(made.value()), message.bytes, queues[consumer->queue]->epoch};
+        PublishedSegment& kept = queues[consumer->queue]->made[index];
+        std::vector<UniqueFd> unused;  // Freeing gigabytes takes time.
+        unused.push_back(std::move(kept.fd));
+        worker->release(std::move(unused));
+        kept = PublishedSegment{std::move(made.value()), message.bytes,
+                                queues[consumer->queue]->epoch};
       });
   if (!queued) {
     refuse(connection, RefusedCode::kQuota, "the daemon is busy allocating for others: try again",
@@ -87,7 +93,8 @@ void Bus::publish_segment(Connection& connection, const layout::SegmentMessage& 
     return;
   }
   if (const Result<void> sealed = seal_for_readers(queue.made[index].fd.get()); !sealed) {
-    log.line(LogLevel::kError, "consumers", sealed.error().text, {{"queue", queue.name}});
+    log.line(LogLevel::kError, "consumers", sealed.error().text,
+             {{"queue", queue.name}, {"pid", std::to_string(connection.pid)}});
     refuse(connection, RefusedCode::kProtocol, sealed.error().text, request);
     return;
   }
@@ -117,6 +124,13 @@ void Bus::open_segment(Connection& connection, const layout::SegmentMessage& mes
            "user " + std::to_string(connection.uid) + " may not read the segments of queue '" +
                name + "': list the user or a group of it under its [[queue]] in the configuration",
            message.header.request);
+    return;
+  }
+  if (connection.outgoing.size() >= kAnswersUntakenMax) {  // Each holds a descriptor.
+    log.line(LogLevel::kWarning, "connections",
+             "dropped a client that asks for segments and does not read its control socket",
+             {{"pid", std::to_string(connection.pid)}, {"client", connection.client}});
+    hang_up(connection);
     return;
   }
   layout::SegmentMessage answer = answer_to(message);

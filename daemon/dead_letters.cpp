@@ -61,6 +61,11 @@ Result<void> DeadLetters::write(const Letter& draft, std::span<const std::byte> 
     return followed;
   }
   const Letter letter = with_history(draft);
+  if (is_anothers(letter)) {
+    return {ErrorCode::kExists, "message id " + to_text(letter.id) +
+                                    " is that of another message's dead letter: ids are random, "
+                                    "and used once"};
+  }
   std::uint64_t payload_limit_bytes = 0;
   {
     const std::lock_guard lock(mutex_);
@@ -101,6 +106,27 @@ Result<bool> DeadLetters::mark_late_success(const LetterId& id) {
     return error_of(marked.error());
   }
   return true;
+}
+
+Result<bool> DeadLetters::remove_of(const LetterOwner& owner) {
+  return is_of(owner) ? remove(owner.id) : Result<bool>(false);
+}
+
+Result<bool> DeadLetters::mark_late_success_of(const LetterOwner& owner) {
+  return is_of(owner) ? mark_late_success(owner.id) : Result<bool>(false);
+}
+
+bool DeadLetters::is_of(const LetterOwner& owner) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = index_.find(owner.id);
+  return found != index_.end() && found->second.link_id == owner.link_id &&
+         found->second.sequence == owner.sequence &&
+         (!owner.sender_uid || found->second.sender_uid == *owner.sender_uid);
+}
+
+bool DeadLetters::is_anothers(const Letter& letter) const {
+  return exists(letter.id) &&
+         !is_of({letter.id, letter.link_id, letter.sequence, letter.sender_uid});
 }
 
 bool DeadLetters::exists(const LetterId& id) const {
@@ -200,7 +226,8 @@ void DeadLetters::set_limits(const DeadLetterLimits& limits) {
 DeadLetters::Entry DeadLetters::entry_of(const Letter& letter, std::uint64_t file_bytes) {
   return {file_bytes,        letter.exhausted.realtime_ns,
           letter.sender_uid, letter.kind_id,
-          letter.reason,     letter.queue};
+          letter.reason,     letter.queue,
+          letter.link_id,    letter.sequence};
 }
 
 /// In place of one of the same id.

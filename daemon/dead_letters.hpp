@@ -71,6 +71,15 @@ struct StoredLetter {
   std::vector<std::byte> payload;  // Empty when letter.payload_stored is false.
 };
 
+/// Whose letter: an id alone is only what its sender wrote, and anybody who may look knows those of
+/// others.
+struct LetterOwner {
+  LetterId id{};
+  std::uint64_t link_id = 0;
+  std::uint64_t sequence = 0;
+  std::optional<std::uint32_t> sender_uid;  // Nothing: of the daemon's own link, for any sender.
+};
+
 class DeadLetters {
  public:
   /// Opens the store, makes the directory (mode 0700) when it is absent, and reads and checks every
@@ -81,10 +90,11 @@ class DeadLetters {
 
   /// Keeps the letter; when it returns without an error the letter survives a power cut. The
   /// payload is read once, here. `still_valid` (may be empty) is asked after that; false withdraws
-  /// the letter with kCancelled. A letter of the same id is replaced, so a new daemon may do again
-  /// what an old one had begun. kFull, and kQuota when only its sender's room is used up, name
-  /// directory, bytes and remedy. A directory that was put in the place of the one that was opened
-  /// is used from then on, with what lies in it; while there is none the letter is refused.
+  /// the letter with kCancelled. A letter of the same message is replaced, so a new daemon may do
+  /// again what an old one had begun; one of another message that has the same id is left alone,
+  /// and this one refused with kExists. kFull, and kQuota when only its sender's room is used up,
+  /// name directory, bytes and remedy. A directory that was put in the place of the one that was
+  /// opened is used from then on, with what lies in it; while there is none the letter is refused.
   Result<void> write(const Letter& draft, std::span<const std::byte> payload,
                      const std::function<bool()>& still_valid = {});
 
@@ -94,8 +104,13 @@ class DeadLetters {
   /// Notes in the letter that a Success came after the verdict. False when there is no such letter.
   Result<bool> mark_late_success(const LetterId& id);
 
+  /// The same two for the letter of one message; they do nothing when the id is another's.
+  Result<bool> remove_of(const LetterOwner& owner);
+  Result<bool> mark_late_success_of(const LetterOwner& owner);
+
   /// Any thread.
   [[nodiscard]] bool exists(const LetterId& id) const;
+  [[nodiscard]] bool is_of(const LetterOwner& owner) const;
 
   /// The latest `limit` letters that match, newest first, without their payloads.
   [[nodiscard]] std::vector<Letter> list(const DeadLetterFilter& filter, std::size_t limit);
@@ -144,6 +159,8 @@ class DeadLetters {
     std::uint32_t kind_id = 0;
     DeathReason reason = DeathReason::kReserved;
     std::string queue;
+    std::uint64_t link_id = 0;
+    std::uint64_t sequence = 0;
   };
   using Index = std::map<LetterId, Entry>;
   struct Redriven {
@@ -164,6 +181,7 @@ class DeadLetters {
   void add_redriven(const LetterId& successor, std::uint32_t uid, DeadLetterAmount& total,
                     DeadLetterAmount& own) const;
   [[nodiscard]] bool is_kept(const LetterId& id) const;
+  [[nodiscard]] bool is_anothers(const Letter& letter) const;
   Result<void> check_room(const LetterId& id, std::uint32_t uid, std::uint64_t file_bytes) const;
   [[nodiscard]] static Entry entry_of(const Letter& letter, std::uint64_t file_bytes);
   void add_to_index(const LetterId& id, const Entry& entry);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/interprocess/exceptions.hpp>
@@ -46,6 +47,14 @@ Result<void> seal_for_readers(int fd) {
   }
   if (::fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0) {
     return system_error("cannot seal a segment against further writers", errno);
+  }
+  // From here on no page of it can go. One that went before would be allocated again by whoever
+  // reads there first, on that reader's account, and a reader at its limit would be killed for it.
+  struct stat status {};
+  if (::fstat(fd, &status) != 0 || status.st_blocks * 512 < status.st_size) {
+    return Error{ErrorCode::kCorrupt, "its writer gave memory of the segment back: " +
+                                          std::to_string(status.st_blocks * 512) + " of " +
+                                          std::to_string(status.st_size) + " bytes are there"};
   }
   return {};
 }

@@ -129,6 +129,9 @@ class LinkTracker {
   void close(layout::VerdictReason reason);
   // True when nothing committed is left to be delivered or decided (a lost producer's link may go).
   [[nodiscard]] bool all_final() const;
+  // Of a producer that has ended: whether something committed is left that no consumer can ever
+  // read, because its main ring does not hold what its descriptors say. An honest one leaves none.
+  [[nodiscard]] bool has_unreadable(std::uint64_t first_sequence) const;
 
   // ---- questions of `ackbus show` and the metrics ----
   struct SlotView {

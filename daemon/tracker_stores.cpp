@@ -89,6 +89,35 @@ bool LinkTracker::all_final() const {
   return letters_running_ == 0;
 }
 
+bool LinkTracker::has_unreadable(std::uint64_t first_sequence) const {
+  const std::uint64_t cursor = hand_over_start(first_sequence);
+  std::uint64_t end = cursor;  // of what is read in order, from the cursor on
+  // relaxed because its producer has ended: no place changes any more
+  while (end < cursor + submission_.slots() &&
+         submission_.place(end).number.load_relaxed() == end) {
+    end += 1;
+  }
+  for (std::uint32_t slot = 0; slot < mirrors_.size(); ++slot) {
+    const std::optional<SlotView> view = look(slot);
+    const bool undecided = view && (view->entry.state == PendingState::kReserved ||
+                                    (view->entry.state == PendingState::kExhausting &&
+                                     view->entry.reason == VerdictReason::kUndelivered));
+    if (!undecided || !view->committed || view->acked || view->begun.sequence != 0 ||
+        layout::outcome_sequence(view->outcome) == view->descriptor.number) {
+      continue;  // It was read, or is decided about.
+    }
+    const std::uint64_t sequence = view->descriptor.number;
+    const layout::Place& place = submission_.place(sequence);
+    // relaxed as above. Below the cursor it may have been read just now, and be begun next.
+    const bool in_ring = place.number.load_relaxed() == sequence &&
+                         place.slot.load_relaxed() == slot && sequence < end;
+    if (!in_ring) {
+      return true;
+    }
+  }
+  return false;
+}
+
 void LinkTracker::close(VerdictReason reason) {
   ACKBUS_ASSERT(layout::is_closed(reason));
   for (std::uint32_t slot = 0; slot < mirrors_.size(); ++slot) {

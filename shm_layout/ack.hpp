@@ -47,6 +47,14 @@ inline constexpr AckCode answer_code(std::uint32_t packed) {
 inline constexpr std::uint32_t answer_flags(std::uint32_t packed) { return (packed >> 8) & 0xffU; }
 inline constexpr std::uint32_t answer_attempt(std::uint32_t packed) { return packed >> 16; }
 
+// What a consumer saw its producer do that no honest one does. The daemon closes the link for it.
+enum class LinkFault : std::uint64_t {
+  kReserved = 0,
+  kAhead = 1,      // a place of the main ring was overwritten before it was read
+  kUnsound = 2,    // a place names no slot or no kind, or its descriptor is another message's
+  kSlotInUse = 3,  // a place names a slot whose message still runs, or is older than what ran there
+};
+
 struct AckWords {
   // written by: consumer before it sleeps. read by: producer after it published. hint.
   Cell<std::uint64_t> sleeping;
@@ -58,7 +66,7 @@ struct AckWords {
   // place. truth.
   Cell<std::uint64_t> redelivery_cursor;
   Cell<std::uint64_t> violation;  // first protocol violation of the producer that the consumer saw
-                                  // (LinkFault); 0 none
+                                  // (LinkFault); 0 none. truth
   Cell<std::uint64_t> rejected;   // places and descriptors that failed validation. figure
   std::uint64_t pad1[4];
 };

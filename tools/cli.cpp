@@ -214,6 +214,21 @@ void add_bench(CLI::App& app, CommandLine& line, const CommandFunctions& functio
         ->capture_default_str();
     command->add_flag("--json", options->json, "The figures as JSON");
   }
+  {
+    const auto [command, options] = add_command<BenchHostileOptions>(
+        *bench, line, "hostile", "What others lose while a client attacks the bus",
+        functions.bench_hostile);
+    command->add_option("--attack", options->attacks, "Only this one; may be given again");
+    command->add_option("--attacker", options->attacker,
+                        "The attacking program; without it ackbus-hostile-peer of the tests");
+    command->add_option("--windows", options->windows, "Of each sort, for each attack")
+        ->check(CLI::Range(1U, 1000U))
+        ->capture_default_str();
+    command->add_option("--seconds", options->seconds, "Length of a window")
+        ->check(CLI::Range(0.1, 60.0))
+        ->capture_default_str();
+    command->add_flag("--json", options->json, "The figures as JSON");
+  }
 }
 
 void add_dead(CLI::App& app, CommandLine& line, const CommandFunctions& functions) {

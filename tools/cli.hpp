@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tools/command_bench.hpp"
+#include "tools/command_bench_hostile.hpp"
 #include "tools/command_dead.hpp"
 #include "tools/command_doctor.hpp"
 #include "tools/command_layout.hpp"
@@ -32,6 +33,7 @@ struct CommandFunctions {
   CommandFunction<DoctorOptions> doctor = run_doctor;
   CommandFunction<BenchRoundTripOptions> bench_roundtrip = run_bench_roundtrip;
   CommandFunction<BenchThroughputOptions> bench_throughput = run_bench_throughput;
+  CommandFunction<BenchHostileOptions> bench_hostile = run_bench_hostile;
   CommandFunction<DeadOptions> dead_list = run_dead_list;
   CommandFunction<DeadOptions> dead_show = run_dead_show;
   CommandFunction<DeadOptions> dead_redrive = run_dead_redrive;

@@ -76,10 +76,8 @@ ACKBUS_HOT NextResult ConsumerLink::next_main(std::uint64_t now_ns, std::uint64_
   const layout::Place& place = submission_.place(next_main_);
   if (!layout::place_read(place, next_main_, copy)) {
     // relaxed because a number beyond the expected one is a violation whatever else it says
-    if (place.number.load_relaxed() > next_main_ && !violated_) {
-      violated_ = true;
-      // The daemon closes the link; relaxed because nothing else is to be seen with it.
-      ack_.words().violation.store_relaxed(1);
+    if (place.number.load_relaxed() > next_main_) {
+      note_violation(layout::LinkFault::kAhead);
     }
     return NextResult::kNothing;
   }
@@ -108,8 +106,10 @@ ACKBUS_HOT NextResult ConsumerLink::next_main(std::uint64_t now_ns, std::uint64_
   next_main_ += 1;
   ack_.words().cursor.store_release(
       next_main_);  // [E12] release: read before acted on; pairs with the daemon's scan
-  if (!sound) {
+  if (!sound) [[unlikely]] {
+    // Nobody will ever answer it, so it must not stay pending: the link ends.
     add(ack_.words().rejected);
+    note_violation(layout::LinkFault::kUnsound);
     return NextResult::kSkipped;
   }
   const std::uint64_t cancels =
@@ -130,6 +130,14 @@ ACKBUS_HOT void ConsumerLink::prefetch_ahead() const {
   prefetch_to_write(&ack_.place(next_ack_ + kPrefetchPlaces));
 }
 
+void ConsumerLink::note_violation(layout::LinkFault fault) {
+  if (!violated_) {
+    violated_ = true;
+    // The daemon closes the link; relaxed because nothing else is to be seen with it.
+    ack_.words().violation.store_relaxed(static_cast<std::uint64_t>(fault));
+  }
+}
+
 bool ConsumerLink::load_descriptor(Candidate& candidate) const {
   layout::DescriptorCopy copy;
   if (!layout::descriptor_read(submission_.descriptor(candidate.slot), candidate.sequence, copy)) {
@@ -146,7 +154,7 @@ bool ConsumerLink::load_descriptor(Candidate& candidate) const {
 
 // `after`: holds the main ring until the earlier sequence is final and no longer runs here. A
 // message that has its own verdict is not held; one that names itself or a later one is not either.
-bool ConsumerLink::held(const Candidate& candidate) const {
+bool ConsumerLink::held(const Candidate& candidate) {
   layout::DescriptorCopy copy;
   if ((candidate.flags & layout::kFlagAfter) == 0 ||
       !layout::descriptor_read(submission_.descriptor(candidate.slot), candidate.sequence, copy)) {
@@ -174,7 +182,11 @@ bool ConsumerLink::held(const Candidate& candidate) const {
   }
   // A later one in its slot; relaxed because nothing of that message is read.
   const std::uint64_t number = submission_.descriptor(slot).number.load_relaxed();
-  return number <= copy.after;
+  if (number != 0 && number < copy.after) {
+    note_violation(layout::LinkFault::kUnsound);  // It was never there, so its end never comes.
+    return false;
+  }
+  return number == copy.after;  // 0: its slot is being filled anew, so it is over.
 }
 
 bool ConsumerLink::key_busy(const Candidate& candidate, std::uint64_t supersedes) const {
@@ -232,6 +244,13 @@ ACKBUS_HOT NextResult ConsumerLink::begin(const Candidate& candidate, std::uint6
 bool ConsumerLink::may_begin_again(const Candidate& candidate, std::uint64_t now_ns) {
   Slot& mine = slots_[candidate.slot];
   layout::ConsumerCounters& counters = ack_.counters(candidate.kind);
+  const bool slot_in_use = mine.finished > candidate.sequence ||
+                           (mine.running != 0 && mine.running != candidate.sequence);
+  if (slot_in_use && !candidate.redelivered) {
+    add(ack_.words().rejected);
+    note_violation(layout::LinkFault::kSlotInUse);
+    return false;
+  }
   if (mine.finished >= candidate.sequence) {
     duplicates_ += 1;
     add(counters.duplicates);

@@ -122,10 +122,11 @@ class ConsumerLink {
   static constexpr std::uint64_t kPrefetchPlaces = 8;
   void prefetch_ahead() const;
   bool load_descriptor(Candidate& candidate) const;
-  [[nodiscard]] bool held(const Candidate& candidate) const;
+  [[nodiscard]] bool held(const Candidate& candidate);
   [[nodiscard]] bool key_busy(const Candidate& candidate, std::uint64_t supersedes) const;
   NextResult begin(const Candidate& candidate, std::uint64_t supersedes, std::uint64_t now_ns,
                    Delivery& begun);
+  void note_violation(layout::LinkFault fault);
   bool may_begin_again(const Candidate& candidate, std::uint64_t now_ns);
   bool skips_unbegun(const Candidate& candidate, bool may_have_run, std::uint64_t supersedes,
                      std::uint64_t now_ns);

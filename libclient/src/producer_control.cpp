@@ -345,18 +345,18 @@ void ProducerCore::handle_reattach(ControlPacket& packet) {
     }
     case ControlType::kRefused: {
       layout::TextMessage message{};
-      const bool unknown =
-          packet.as(message) &&
-          message.code == static_cast<std::uint32_t>(layout::RefusedCode::kUnknownLink);
+      const bool refused = packet.as(message);
+      const auto code = static_cast<layout::RefusedCode>(refused ? message.code : 0);
       lose_control();
-      if (unknown) {
-        // The daemon lost its segments: nobody can tell what ran. Everything pending ends, and a
-        // new link begins.
+      if (code == layout::RefusedCode::kUnknownLink || code == layout::RefusedCode::kVersion) {
+        // The daemon lost its segments, or is of a layout that cannot read them: nobody can tell
+        // what ran. Everything pending ends, and a new link begins; with a daemon of another layout
+        // not before one of this layout is back.
         link->close_all(OutcomeReason::kUnknown, now_ns());
         token[0] = 0;
         token[1] = 0;
         link_number = 0;
-        reconnect_at_ns = 0;
+        reconnect_at_ns = code == layout::RefusedCode::kUnknownLink ? 0 : reconnect_at_ns;
       }
       return;
     }

@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include <ackbus/tool.hpp>
+#include <array>
 #include <atomic>
+#include <cstdio>
 #include <cstring>
 
 #include "libclient/src/clock.hpp"
@@ -43,6 +45,13 @@ ErrorCode code_of(layout::RefusedCode code) {
     default:
       return ErrorCode::kProtocol;
   }
+}
+
+std::string version_text(std::uint32_t version, std::uint64_t fingerprint) {
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "version %u, fingerprint %016llx", version,
+                static_cast<unsigned long long>(fingerprint));
+  return text.data();
 }
 
 Error timeout_error(const char* what) {
@@ -217,9 +226,17 @@ Result<Mapping> map_checked(int fd, std::uint64_t bytes, bool writable, layout::
   const layout::SegmentState state =
       layout::check_segment(mapping->base(), mapping->bytes(), {role, bytes, slots, arena_bytes});
   if (state != layout::SegmentState::kOk) {
-    return Error{ErrorCode::kVersion, std::string("the daemon's segment is ") +
-                                          layout::segment_state_name(state) +
-                                          ": install the same release of daemon and library"};
+    const bool other =
+        state == layout::SegmentState::kOtherVersion || state == layout::SegmentState::kOtherLayout;
+    const auto& header = *reinterpret_cast<const layout::SegmentHeader*>(mapping->base());
+    return Error{
+        ErrorCode::kVersion,
+        std::string("the daemon's segment is ") + layout::segment_state_name(state) +
+            (other ? " (" + version_text(header.layout_version, header.fingerprint) +
+                         ", this library " +
+                         version_text(layout::kLayoutVersion, layout::layout_fingerprint()) + ")"
+                   : "") +
+            ": install the same release of daemon and library"};
   }
   return mapping;
 }

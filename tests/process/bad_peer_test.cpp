@@ -12,6 +12,7 @@
 
 #include "shm_layout/check.hpp"
 #include "shm_layout/control.hpp"
+#include "tests/hostile/raw_client.hpp"
 #include "tests/process/harness.hpp"
 
 namespace ackbus::process_test {
@@ -21,86 +22,23 @@ using layout::ControlType;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-// A client without the library.
-class RawClient {
+using hostile::sound_hello;
+
+// A client without the library, on this bus.
+class RawClient : public hostile::RawClient {
  public:
-  explicit RawClient(const Bus& bus) : fd_(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    bus.socket_path().copy(address.sun_path, sizeof(address.sun_path) - 1);
-    EXPECT_EQ(::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
-    const timeval patience{20, 0};
-    ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-  }
-  ~RawClient() { ::close(fd_); }
-  RawClient(const RawClient&) = delete;
-  RawClient& operator=(const RawClient&) = delete;
-
-  void send(const void* bytes, std::size_t count) const {
-    EXPECT_EQ(::send(fd_, bytes, count, MSG_NOSIGNAL), static_cast<ssize_t>(count));
-  }
-  template <typename Message>
-  void send(const Message& message) const {
-    send(&message, sizeof(message));
-  }
-
-  // The type of the next packet; kReserved when the daemon hung up.
-  ControlType receive() {
-    packet_.resize(layout::kControlBytesMax);
-    const ssize_t got = ::recv(fd_, packet_.data(), packet_.size(), 0);
-    packet_.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
-    layout::ControlHeader header{};
-    if (packet_.size() < sizeof(header)) {
-      return ControlType::kReserved;
-    }
-    std::memcpy(&header, packet_.data(), sizeof(header));
-    return static_cast<ControlType>(header.type);
+  explicit RawClient(const Bus& bus) : hostile::RawClient(bus.socket_path()) {
+    EXPECT_TRUE(connected());
   }
 
   // The next packet of this type; others before it are passed over.
   template <typename Message>
   Message await(ControlType wanted) {
     Message message{};
-    for (ControlType type = receive(); type != wanted; type = receive()) {
-      if (type == ControlType::kReserved) {
-        ADD_FAILURE() << "the daemon hung up";
-        return message;
-      }
-    }
-    std::memcpy(&message, packet_.data(), std::min(packet_.size(), sizeof(message)));
+    EXPECT_TRUE(receive_until(wanted) && as(message)) << "the daemon hung up";
     return message;
   }
-
-  // The text of a refusal, and that the daemon hangs up after it.
-  std::string refusal() {
-    if (receive() != ControlType::kRefused) {
-      return "no refusal";
-    }
-    layout::TextMessage message{};
-    std::memcpy(&message, packet_.data(), std::min(packet_.size(), sizeof(message)));
-    EXPECT_EQ(receive(), ControlType::kReserved) << "the daemon did not hang up";
-    return std::to_string(message.code) + " " +
-           std::string(message.text, std::min<std::size_t>(message.length, sizeof(message.text)));
-  }
-
- private:
-  int fd_;
-  std::vector<std::byte> packet_;
 };
-
-layout::HelloMessage sound_hello(layout::ClientRole role) {
-  layout::HelloMessage hello{};
-  hello.header = layout::control_header<layout::HelloMessage>(ControlType::kHello);
-  hello.layout_version = layout::kLayoutVersion;
-  hello.role = static_cast<std::uint32_t>(role);
-  hello.fingerprint = layout::layout_fingerprint();
-  std::strcpy(hello.queue, "gpu0");
-  std::strcpy(hello.client, "raw");
-  hello.slots = 16;
-  hello.arena_bytes = 65536;
-  hello.first_sequence = 1;
-  return hello;
-}
 
 class BadPeer : public ProcessTest {
  protected:

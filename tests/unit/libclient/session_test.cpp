@@ -3,11 +3,14 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstring>
 
 #include "libclient/src/clock.hpp"
+#include "shm_layout/check.hpp"
 
 namespace ackbus {
 namespace {
@@ -61,6 +64,27 @@ TEST_F(SessionTest, ATimeoutNamesTheOptionOfTheLibraryAndOfTheCommands) {
   EXPECT_EQ(welcome.error().code, ErrorCode::kTimeout);
   EXPECT_THAT(welcome.error().text, HasSubstr("connect_timeout"));
   EXPECT_THAT(welcome.error().text, HasSubstr("--connect-timeout"));
+}
+
+TEST(SegmentOfAnotherLayout, IsRefusedWithBothVersions) {
+  const std::uint64_t bytes = layout::BusGeometry::bytes();
+  const int fd = ::memfd_create("bus", MFD_CLOEXEC);
+  ASSERT_EQ(::ftruncate(fd, static_cast<off_t>(bytes)), 0);
+  Result<Mapping> made = Mapping::map(fd, bytes, true);
+  ASSERT_TRUE(made);
+  layout::stamp_segment(made->base(), {layout::SegmentRole::kBus, bytes, 0, 0}, 0, 0, 0, 0);
+  auto& header = *reinterpret_cast<layout::SegmentHeader*>(made->base());
+  EXPECT_TRUE(map_checked(fd, bytes, false, layout::SegmentRole::kBus, 0, 0));
+  header.layout_version = 4242;
+  header.fingerprint = 0xfeed;
+  const Result<Mapping> refused = map_checked(fd, bytes, false, layout::SegmentRole::kBus, 0, 0);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kVersion);
+  EXPECT_THAT(refused.error().text,
+              ::testing::AllOf(
+                  HasSubstr("version 4242, fingerprint 000000000000feed"),
+                  HasSubstr("this library version " + std::to_string(layout::kLayoutVersion))));
+  ::close(fd);
 }
 
 }  // namespace
