@@ -86,6 +86,7 @@ struct Life {
   bool mapped = false;
   bool add_again = false;   // no descriptor was left to send it to the consumer,
   bool tell_again = false;  // or to the producer
+  bool told = false;        // to its producer, by this daemon
   BellPipe to_consumer;     // producer's end kept until the life is told
   BellPipe to_producer;
 };
@@ -254,6 +255,7 @@ class Bus {
   void activate_next(Queue& queue);
   void consumer_ended(Queue& queue);
   void hand_over(Link& link);
+  void keep_ended_life(Link& link, LinkRecord& record);
   void finish_hand_over(Link& link, std::uint64_t epoch, UniqueFd ack_fd);
   void send_add_link(Link& link);
   void life_mapped(Link& link, std::uint64_t epoch);

@@ -1,5 +1,6 @@
 // A link's end: its producer is gone, what it committed is delivered, its figures are folded and
-// its memory goes; or it is closed, with the reason. Threads: the bus thread.
+// its memory goes; or it is closed, with the reason. And what is kept of a life that ended.
+// Threads: the bus thread.
 #include <algorithm>
 #include <utility>
 
@@ -21,6 +22,20 @@ void Bus::producer_lost(Link& link) {
   link.tracker->scan_soon();
   ring_all();
   end_link_if_final(link);
+}
+
+// The producer has to know of each life that may have answered something: one that it was not told
+// of, because the daemon before this one died on the way, is told now, before its successor is.
+void Bus::keep_ended_life(Link& link, LinkRecord& record) {
+  Life& ended = *link.life;
+  if (!ended.mapped) {
+    [[maybe_unused]] const Result<void> sealed = seal_for_readers(ended.ack_fd.get());
+    ended.mapped = true;
+    record.life.mapped = 1;
+  }
+  if (!ended.told) {
+    tell_life(link, ended);
+  }
 }
 
 void Bus::end_link_if_final(Link& link) {

@@ -210,7 +210,10 @@ void Bus::finish_hand_over(Link& link, std::uint64_t epoch, UniqueFd ack_fd) {
   life->ack_fd = std::move(ack_fd);
   keep(life_store_name(link.record, epoch), life->ack_fd.get());
   if (link.life) {
-    if (link.life->mapped) {  // Its producer still takes the acks of it.
+    // A life that is read here was mapped, said so or not: a daemon before this one may have died
+    // between hearing it and writing it down.
+    if (link.life->mapped || link.life->ack) {  // Its producer still takes the acks of it.
+      keep_ended_life(link, record);
       const auto free = std::find_if(std::begin(record.old_lives), std::end(record.old_lives),
                                      [](const LifeRecord& old) { return old.epoch == 0; });
       if (free != std::end(record.old_lives)) {
@@ -301,7 +304,12 @@ void Bus::life_mapped(Link& link, std::uint64_t epoch) {
       }
     }
   }
-  tell_life(link, life);
+  const bool waits = std::any_of(link.old_lives.begin(), link.old_lives.end(),
+                                 [](const auto& old) { return old->tell_again; });
+  life.tell_again = waits;  // A producer takes lives in their order only.
+  if (!waits) {
+    tell_life(link, life);
+  }
   wake(queues[link.queue]->active);  // What was published before the producer knew whom to ring.
 }
 
@@ -340,6 +348,7 @@ void Bus::tell_life(Link& link, Life& life) {
        {ack.value().get(), life.to_consumer.ring.get(), life.to_producer.rung.get()});
   life.to_consumer = BellPipe{};
   life.to_producer = BellPipe{};
+  life.told = true;
 }
 
 bool Bus::send_again(Link& link) {
@@ -350,12 +359,15 @@ bool Bus::send_again(Link& link) {
       again = again || old->tell_again;
     }
   }
+  const bool older_wait = again;
   if (link.life && link.life->add_again && link.life->epoch == queues[link.queue]->epoch) {
     send_add_link(link);
     again = again || link.life->add_again;
   }
   if (link.life && link.life->tell_again) {
-    tell_life(link, *link.life);
+    if (!older_wait) {
+      tell_life(link, *link.life);
+    }
     again = again || link.life->tell_again;
   }
   return again;

@@ -295,6 +295,10 @@ void Bus::recover_lives(Link& link, NamedFds& kept) {
   // relaxed because the daemon before this one wrote it, and it has ended
   const std::uint64_t in_force = tracking.words().epoch.load_relaxed();
   for (LifeRecord& old : record.old_lives) {
+    if (old.epoch == record.life.epoch) {
+      old.epoch =
+          0;  // A daemon died while it moved this record: the life in force is not an old one.
+    }
     if (old.epoch == 0) {
       continue;
     }
@@ -345,6 +349,11 @@ void Bus::recover_lives(Link& link, NamedFds& kept) {
 // Sends the activation again (the same epoch twice is ignored), or begins a hand-over that was cut
 // short.
 void Bus::resume_queue(Queue& queue) {
+  for (const auto& [number, link] : links) {
+    for (std::size_t i = 0; link->queue == queue.index && i < link->old_lives.size(); ++i) {
+      tell_life(*link, *link->old_lives[i]);  // Before any life that comes now.
+    }
+  }
   Connection* active = find_connection(queue.active);
   if (queue.active != 0 && active == nullptr) {
     consumer_ended(queue);
@@ -368,9 +377,6 @@ void Bus::resume_queue(Queue& queue) {
   for (const auto& [number, link] : links) {
     if (link->queue != queue.index || !link->mapped || link->closed) {
       continue;
-    }
-    for (const auto& old : link->old_lives) {
-      tell_life(*link, *old);
     }
     if (link->life && link->life->epoch == queue.epoch) {
       send_add_link(*link);
