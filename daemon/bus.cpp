@@ -189,7 +189,8 @@ std::uint64_t Bus::do_work(std::uint64_t now_ns) {
     }
   }
   wake_ns = std::min(wake_ns, continue_redrives(now_ns));
-  wake_ns = std::min({wake_ns, watch_the_door(now_ns), watch_letters(now_ns)});
+  wake_ns =
+      std::min({wake_ns, watch_the_door(now_ns), watch_letters(now_ns), retry_corrections(now_ns)});
   wake_ns = std::min(wake_ns, log.tell_suppressed());
   if (const auto next = wheel->next_deadline_ns()) {
     wake_ns = std::min(wake_ns, *next);
@@ -254,7 +255,7 @@ std::uint64_t Bus::work_on_link(Link& link, std::uint64_t now_ns) {
     hand_over(link);
     wake_ns = std::min(wake_ns, now_ns + kDrainLookNs);
   }
-  if (send_again(link)) {
+  if (send_again(link, now_ns)) {
     wake_ns = std::min(wake_ns, now_ns + kDrainLookNs);
   }
   if (link.draining) {

@@ -4,8 +4,9 @@
 // Parts, one file each: bus.cpp (building, duties), bus_connections.cpp (who is there),
 // bus_admission.cpp (who may come in), bus_descriptors.cpp (limits, and what the manager keeps),
 // bus_control.cpp (what they ask), bus_links.cpp (a link's birth and end), bus_lives.cpp (consumers
-// and hand-over), bus_segments.cpp (state and frames), bus_letters.cpp (dead letters and redrive),
-// bus_recovery.cpp (a new daemon), bus_query.cpp (the tools), bus_metrics.cpp.
+// and hand-over), bus_life_told.cpp (how both ends learn of a life), bus_segments.cpp (state and
+// frames), bus_letters.cpp (dead letters and redrive), bus_recovery.cpp (a new daemon),
+// bus_query.cpp (the tools), bus_metrics.cpp.
 #pragma once
 
 #include <sys/types.h>
@@ -17,7 +18,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "daemon/admission.hpp"
@@ -53,10 +56,13 @@ struct Connection {
   struct Outgoing {
     std::vector<std::byte> bytes;
     std::vector<UniqueFd> descriptors;
+    std::uint64_t tells_link = 0;   // it tells that link's producer
+    std::uint64_t tells_epoch = 0;  // of this life
   };
   std::uint64_t number = 0;
   std::uint32_t record = 0;  // in the ledger, once it said hello as a producer or consumer
   bool recorded = false;
+  bool recovered = false;  // from the daemon before this one
   UniqueFd socket;
   UniqueFd pidfd;
   layout::ClientRole role = layout::ClientRole::kReserved;
@@ -84,10 +90,11 @@ struct Life {
   UniqueFd ack_fd;
   SegmentMap ack;  // mapped when its consumer has mapped it and it is sealed
   bool mapped = false;
-  bool add_again = false;   // no descriptor was left to send it to the consumer,
-  bool tell_again = false;  // or to the producer
-  bool told = false;        // to its producer, by this daemon
-  BellPipe to_consumer;     // producer's end kept until the life is told
+  bool add_again = false;      // no descriptor was left to send it to the consumer,
+  bool tell_again = false;     // or to the producer
+  std::uint64_t again_ns = 0;  // not before
+  bool told = false;           // to its producer, by this daemon
+  BellPipe to_consumer;        // producer's end kept until the life is told
   BellPipe to_producer;
 };
 
@@ -151,6 +158,12 @@ struct Queue {
   PublishedSegment made[2];        // created by the active consumer, not published yet
 };
 
+// What is to be done to a letter: marked as a late success, or else taken back.
+struct LetterCorrection {
+  LetterOwner owner;
+  bool late_success = false;
+};
+
 struct BusOptions {
   Config config;
   std::string config_path;  // for SIGHUP; empty: none was given
@@ -184,12 +197,12 @@ class Bus {
   void watch_for_room(const Connection& connection);
   [[nodiscard]] static bool waits_for_its_reader(const Connection& connection);
   // Queues what does not fit; a client that never reads is dropped. Descriptors are duplicated by
-  // the kernel.
-  void send(Connection& connection, const void* message, std::size_t bytes,
+  // the kernel. True when it is in the client's socket, where this daemon's death leaves it.
+  bool send(Connection& connection, const void* message, std::size_t bytes,
             std::vector<int> descriptors = {});
   template <typename Message>
-  void send(Connection& connection, const Message& message, std::vector<int> descriptors = {}) {
-    send(connection, &message, sizeof(message), std::move(descriptors));
+  bool send(Connection& connection, const Message& message, std::vector<int> descriptors = {}) {
+    return send(connection, &message, sizeof(message), std::move(descriptors));
   }
   void refuse(Connection& connection, layout::RefusedCode code, const std::string& text,
               std::uint32_t request = 0);
@@ -235,6 +248,7 @@ class Bus {
   void resume_link(Connection& connection, const layout::HelloMessage& hello);
   void grant_link(Connection& connection, const layout::HelloMessage& hello, UniqueFd submission,
                   UniqueFd tracking);
+  void tell_granted(const Link& link, Connection& connection, std::uint32_t request);
   LinkRecord& book_link(const Link& link, const layout::HelloMessage& hello, std::uint32_t gid);
   bool keep_link(const Link& link, Connection& connection);
   void submission_mapped(Link& link);
@@ -242,7 +256,7 @@ class Bus {
   void end_link_if_final(Link& link);
   void remove_link(std::uint64_t number);
   void close_link(Link& link, layout::VerdictReason reason, const std::string& why);
-  void fold_life(const Life& life);
+  void fold_life(const Link& link, const Life& life);
   void fold_link(Link& link);
   Link* find_link(std::uint64_t number);
   [[nodiscard]] TrackerRules rules_of(const Link& link) const;
@@ -252,7 +266,10 @@ class Bus {
 
   // ---- lives (bus_lives.cpp) ----
   void consumer_arrived(Connection& connection, bool stands_by);
+  void tell_standby(const Queue& queue, Connection& connection);
   void activate_next(Queue& queue);
+  void activate(Queue& queue, Connection& consumer);  // the same life twice is ignored
+  void activate_again(const Connection& connection);
   void consumer_ended(Queue& queue);
   void hand_over(Link& link);
   void keep_ended_life(Link& link, LinkRecord& record);
@@ -260,8 +277,10 @@ class Bus {
   void send_add_link(Link& link);
   void life_mapped(Link& link, std::uint64_t epoch);
   void tell_life(Link& link, Life& life);
+  void life_told(Link& link, std::uint64_t epoch);
+  void send_later(Link& link, std::uint64_t epoch);
   // What could not be sent for want of descriptors; true: it still cannot.
-  bool send_again(Link& link);
+  bool send_again(Link& link, std::uint64_t now_ns);
   void life_drained(Link& link, std::uint64_t epoch);
   void ring_all();
 
@@ -273,7 +292,10 @@ class Bus {
   // ---- dead letters (bus_letters.cpp) ----
   void write_letter(Link& link, const LetterDraft& draft);
   std::uint64_t watch_letters(std::uint64_t now_ns);  // gives when to call again
-  void submit_or_keep(AllocatorWorker::Job job);
+  void correct_letter(const LetterCorrection& correction);
+  std::uint64_t retry_corrections(std::uint64_t now_ns);  // gives when to call again
+  void forget_corrections(const LetterId& id);
+  void submit_or_keep(AllocatorWorker::Job job, AllocatorWorker::Job done = {});
   void submit_kept_jobs();
   [[nodiscard]] Letter letter_of(const Link& link, const LetterDraft& draft) const;
   // The daemon's own link to a queue, for redrive; null while its memory is being made.
@@ -292,8 +314,8 @@ class Bus {
   [[nodiscard]] Result<void> start_fresh();
   void recover_queues(NamedFds& kept);
   void recover_connections(NamedFds& kept);
-  void recover_link(std::uint32_t index, NamedFds& kept);
-  void recover_lives(Link& link, NamedFds& kept);
+  [[nodiscard]] Result<void> recover_link(std::uint32_t index, NamedFds& kept);
+  [[nodiscard]] Result<void> recover_lives(Link& link, NamedFds& kept);
   void clean_letters(Link& link);
   void resume_queue(Queue& queue);
 
@@ -344,8 +366,12 @@ class Bus {
   std::uint64_t store_failures = 0;  // descriptors that the service manager did not take
   bool store_fails = false;          // the last one of them
   Door door;
-  std::vector<LetterPlace> refused_letters;      // by the full worker: tried again
-  std::deque<AllocatorWorker::Job> kept_jobs;    // for the worker, once it has room
+  std::vector<LetterPlace> refused_letters;  // by the full worker: tried again
+  // For the worker, once it has room: jobs and their completions.
+  std::deque<std::pair<AllocatorWorker::Job, AllocatorWorker::Job>> kept_jobs;
+  std::vector<LetterCorrection> corrections;  // that the disk refused
+  std::set<LetterId> letters_being_written;
+  std::uint64_t next_correction_ns = 0;
   std::vector<std::uint32_t> own_links_coming;   // queues whose own link is being made
   std::vector<std::uint64_t> ended_connections;  // connections to be dropped at the end of the turn
   bool stopping = false;

@@ -88,6 +88,8 @@ Connection* Bus::find_connection(std::uint64_t number) {
   return found == connections.end() ? nullptr : found->second.get();
 }
 
+// A message leaves the socket when it was acted upon, not before: a daemon that dies in between
+// leaves it to the next one, so every message may be handled twice.
 void Bus::read_connection(std::uint64_t number) {
   std::vector<std::byte> buffer(layout::kControlBytesMax);
   for (int packets = 0; packets < kPacketsPerTurn; ++packets) {
@@ -103,7 +105,7 @@ void Bus::read_connection(std::uint64_t number) {
     header.msg_control = control.data();
     header.msg_controllen = control.size();
     const ssize_t received =
-        ::recvmsg(connection->socket.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        ::recvmsg(connection->socket.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_PEEK);
     if (received < 0 && errno == ECONNRESET) {
       continue;  // It left something of ours unread; what it had sent before comes next.
     }
@@ -112,6 +114,11 @@ void Bus::read_connection(std::uint64_t number) {
     packet.descriptors = take_descriptors(header);
     packet.bytes.assign(buffer.begin(), buffer.begin() + std::max<ssize_t>(received, 0));
     received <= 0 ? hang_up(*connection) : take_packet(*connection, packet);
+    connection = find_connection(number);
+    if (received > 0 && connection != nullptr && !connection->hung_up) {
+      [[maybe_unused]] const ssize_t done =
+          ::recv(connection->socket.get(), nullptr, 0, MSG_DONTWAIT);
+    }
     closer.close(std::move(packet.descriptors));
     const bool costly = packet.bytes.size() >= sizeof(ControlHeader) &&
                         packet.header().type == static_cast<std::uint16_t>(ControlType::kQuery);
@@ -156,11 +163,11 @@ void Bus::watch_for_room(const Connection& connection) {
   ::epoll_ctl(epoll.get(), EPOLL_CTL_MOD, connection.socket.get(), &event);
 }
 
-void Bus::send(Connection& connection, const void* message, std::size_t bytes,
+bool Bus::send(Connection& connection, const void* message, std::size_t bytes,
                std::vector<int> descriptors) {
   ACKBUS_ASSERT(descriptors.size() <= layout::kControlDescriptorsMax);
   if (connection.hung_up) {
-    return;
+    return false;
   }
   const auto* start = static_cast<const std::byte*>(message);
   Connection::Outgoing outgoing{std::vector<std::byte>(start, start + bytes), {}};
@@ -168,7 +175,7 @@ void Bus::send(Connection& connection, const void* message, std::size_t bytes,
     const int sent = send_packet(connection.socket.get(), outgoing.bytes, descriptors.data(),
                                  descriptors.size());
     if (sent != 0) {
-      return;  // Sent, or gone: the hang-up is reported by epoll.
+      return sent > 0;  // Sent, or gone: the hang-up is reported by epoll.
     }
     watch_for_room(connection);
   }
@@ -177,7 +184,7 @@ void Bus::send(Connection& connection, const void* message, std::size_t bytes,
              "dropped a client that does not read its control socket",
              {{"pid", std::to_string(connection.pid)}, {"client", connection.client}});
     hang_up(connection);
-    return;
+    return false;
   }
   for (const int fd : descriptors) {
     outgoing.descriptors.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
@@ -185,10 +192,11 @@ void Bus::send(Connection& connection, const void* message, std::size_t bytes,
       log.line(LogLevel::kError, "descriptors", kOutOfDescriptors,
                {{"pid", std::to_string(connection.pid)}, {"what", "dropped a client"}});
       hang_up(connection);
-      return;
+      return false;
     }
   }
   connection.outgoing.push_back(std::move(outgoing));
+  return false;
 }
 
 void Bus::flush(Connection& connection) {
@@ -206,6 +214,9 @@ void Bus::flush(Connection& connection) {
     if (sent < 0) {
       connection.outgoing.clear();
       break;
+    }
+    if (Link* link = find_link(next.tells_link); link != nullptr) {
+      life_told(*link, next.tells_epoch);
     }
     connection.outgoing.pop_front();
   }
@@ -275,11 +286,12 @@ void Bus::hang_up(Connection& connection) {
   const bool owns_nothing = connection.role == ClientRole::kTool ||
                             connection.role == ClientRole::kReserved ||
                             (connection.role == ClientRole::kProducer && connection.link == 0);
-  // A closed link carries nothing any more, so what its process may still write concerns nobody.
+  // A closed link carries nothing any more, and one that was not mapped never did, so what its
+  // process may still write concerns nobody.
   const Link* link =
       connection.role == ClientRole::kProducer ? find_link(connection.link) : nullptr;
-  const bool closed = link != nullptr && link->closed;
-  if (owns_nothing || connection.said_bye || closed) {
+  const bool unread = link != nullptr && (link->closed || !link->mapped);
+  if (owns_nothing || connection.said_bye || unread) {
     ended_connections.push_back(connection.number);
     return;
   }

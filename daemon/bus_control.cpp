@@ -77,6 +77,7 @@ bool is_used(const Bus& bus, std::uint32_t queue) {
 bool may_send(ClientRole role, ControlType type) {
   switch (type) {
     case ControlType::kMapped:
+    case ControlType::kAgain:
       return role == ClientRole::kProducer || role == ClientRole::kConsumer;
     case ControlType::kDrained:
       return role == ClientRole::kProducer;
@@ -141,6 +142,10 @@ void Bus::handle(Connection& connection, Packet& packet) {
     hang_up(connection);
     return;
   }
+  if (type == ControlType::kAgain && message.link == 0) {
+    activate_again(connection);
+    return;
+  }
   Link* link = find_link(message.link);
   if (link == nullptr) {
     return;  // It ended meanwhile.
@@ -152,6 +157,8 @@ void Bus::handle(Connection& connection, Packet& packet) {
     submission_mapped(*link);
   } else if (type == ControlType::kMapped && serves && message.epoch != 0) {
     life_mapped(*link, message.epoch);
+  } else if (type == ControlType::kAgain && (owner || serves)) {
+    send_later(*link, message.epoch);
   } else if (type == ControlType::kDrained && owner) {
     life_drained(*link, message.epoch);
   } else if (type == ControlType::kBell && serves && link->tracker) {
@@ -166,6 +173,9 @@ void Bus::handle(Connection& connection, Packet& packet) {
 
 void Bus::handle_hello(Connection& connection, Packet& packet) {
   layout::HelloMessage hello{};
+  if (connection.recovered) {
+    return;  // The daemon before this one took it in, and died before it took it from the socket.
+  }
   if (connection.role != ClientRole::kReserved) {
     refuse(connection, RefusedCode::kProtocol, "a second hello on one connection");
     return;

@@ -73,6 +73,7 @@ void finish_letter(Bus& bus, const LetterPlace& place, const Letter& letter,
   } else {
     bus.letter_health.done(place);
   }
+  bus.letters_being_written.erase(letter.id);
   Link* link = bus.find_link(place.link);
   ACKBUS_ASSERT(link != nullptr);  // A link with jobs is not removed.
   link->jobs -= 1;
@@ -141,6 +142,8 @@ void Bus::write_letter(Link& link, const LetterDraft& draft) {
                                   : layout::AckView();
   const Letter letter = letter_of(link, draft);
   link.jobs += 1;
+  forget_corrections(letter.id);
+  letters_being_written.insert(letter.id);
   const bool queued = worker->submit_for<Result<void>>(
       [letter, place, descriptor, view, ack, store_of_letters = letters] {
         const std::vector<std::byte> payload = copy_payload(view, descriptor, place.slot);
@@ -160,6 +163,7 @@ void Bus::write_letter(Link& link, const LetterDraft& draft) {
       });
   if (!queued) {
     link.jobs -= 1;
+    letters_being_written.erase(letter.id);
     refused_letters.push_back(place);  // The worker is full.
   }
 }
@@ -206,37 +210,6 @@ void Bus::keep_pending_letters(Link& link, layout::VerdictReason reason) {
                "the worker is full: a redriven message was closed, and its letter is as it was",
                {{"id", to_text(letter_of(link, draft).id)}});
     }
-  }
-}
-
-void Link::remove_letter(const layout::DescriptorCopy& descriptor) {
-  const LetterOwner owner = owner_of(*this, descriptor);
-  if (bus.letters && bus.letters->exists(owner.id)) {
-    bus.submit_or_keep([store = bus.letters, owner] {
-      [[maybe_unused]] const auto removed = store->remove_of(owner);
-    });
-  }
-}
-
-void Link::mark_late_success(const layout::DescriptorCopy& descriptor) {
-  bus.ledger.own(layout::kind_of(descriptor.kind_flags)).late_success += 1;
-  if (bus.letters) {
-    bus.submit_or_keep([store = bus.letters, owner = owner_of(*this, descriptor)] {
-      [[maybe_unused]] const auto marked = store->mark_late_success_of(owner);
-    });
-  }
-}
-
-// A job that the full worker does not take is tried again each turn, in order.
-void Bus::submit_or_keep(AllocatorWorker::Job job) {
-  if (!kept_jobs.empty() || !worker->submit(job, {})) {
-    kept_jobs.push_back(std::move(job));
-  }
-}
-
-void Bus::submit_kept_jobs() {
-  while (!kept_jobs.empty() && worker->submit(kept_jobs.front(), {})) {
-    kept_jobs.pop_front();
   }
 }
 

@@ -67,8 +67,7 @@ void Bus::remove_link(std::uint64_t number) {
   }
   fold_link(link);
   LinkRecord& record = ledger.link(link.record);
-  record.state = RecordState::kFree;  // After the totals were folded: a crash between counts it
-                                      // twice, never less.
+  record.state = RecordState::kFree;  // A daemon that dies before this finds it folded.
   for (const char kind : {'s', 't'}) {
     [[maybe_unused]] const auto gone = store.remove(store_name(kind, link.record));
   }

@@ -198,16 +198,13 @@ void Bus::grant_link(Connection& connection, const layout::HelloMessage& hello, 
   }
   Result<SegmentMap> table =
       SegmentMap::map(tracking.get(), layout::TrackingGeometry{hello.slots}.bytes(), true);
-  const Result<UniqueFd> readable = reopen_read_only(tracking.get());
   // Others may have been granted theirs while this one's memory was being made.
   const auto over = over_quota(connection, hello.slots, hello.arena_bytes);
-  if (over || index == ledger.header().max_links || !table || !readable) {
+  if (over || index == ledger.header().max_links || !table) {
     refuse(connection, RefusedCode::kQuota,
            over     ? *over
            : !table ? table.error().text
-           : !readable
-               ? readable.error().text
-               : "the bus has " + std::to_string(index) + " links already, all it can hold");
+                    : "the bus has " + std::to_string(index) + " links already, all it can hold");
     std::vector<UniqueFd> unused;
     unused.push_back(std::move(submission));
     unused.push_back(std::move(tracking));
@@ -235,15 +232,24 @@ void Bus::grant_link(Connection& connection, const layout::HelloMessage& hello, 
   record.state = RecordState::kUsed;  // From here on a new daemon knows the link.
   connection.link = link->number;
   link_by_record[index] = link->number;
-  welcome(connection, hello.header.request);
+  Link& placed = *links.emplace(link->number, std::move(link)).first->second;
+  tell_granted(placed, connection, hello.header.request);
+}
+
+void Bus::tell_granted(const Link& link, Connection& connection, std::uint32_t request) {
+  const Result<UniqueFd> readable = reopen_read_only(link.tracking_fd.get());
+  if (!readable) {
+    refuse(connection, RefusedCode::kQuota, readable.error().text);
+    return;
+  }
+  welcome(connection, request);
   layout::LinkGrantedMessage granted{};
   granted.header = layout::control_header<layout::LinkGrantedMessage>(ControlType::kLinkGranted);
-  granted.link = link->number;
-  std::memcpy(granted.token, record.token, sizeof(granted.token));
-  granted.slots = link->slots;
-  granted.arena_bytes = link->arena_bytes;
-  send(connection, granted, {link->submission_fd.get(), readable.value().get()});
-  links.emplace(link->number, std::move(link));
+  granted.link = link.number;
+  std::memcpy(granted.token, ledger.link(link.record).token, sizeof(granted.token));
+  granted.slots = link.slots;
+  granted.arena_bytes = link.arena_bytes;
+  send(connection, granted, {link.submission_fd.get(), readable.value().get()});
 }
 
 // The producer has mapped its segment: nobody else will ever map it writable, so now others may

@@ -30,15 +30,19 @@ void Bus::consumer_arrived(Connection& connection, bool stands_by) {
     activate_next(queue);
     return;
   }
-  layout::ActivatedMessage message{};
-  message.header = layout::control_header<layout::ActivatedMessage>(ControlType::kStandby);
-  message.ahead = queue.standbys.size();
-  send(connection, message);
+  tell_standby(queue, connection);
   write_queue_row(queue);
   log.line(LogLevel::kInfo, "consumers", "consumer stands by",
            {{"queue", queue.name},
             {"pid", std::to_string(connection.pid)},
             {"client", connection.client}});
+}
+
+void Bus::tell_standby(const Queue& queue, Connection& connection) {
+  layout::ActivatedMessage message{};
+  message.header = layout::control_header<layout::ActivatedMessage>(ControlType::kStandby);
+  message.ahead = queue.standbys.size();
+  send(connection, message);
 }
 
 // The first of those that stand by becomes the active one: a new life, numbered by the queue's
@@ -63,18 +67,7 @@ void Bus::activate_next(Queue& queue) {
   QueueRecord& record = ledger.queue(queue.index);
   record.active_connection = next->number;
   record.epoch = queue.epoch;
-  layout::ActivatedMessage message{};
-  message.header = layout::control_header<layout::ActivatedMessage>(ControlType::kActivated);
-  message.epoch = queue.epoch;
-  const PublishedSegment& state = queue.published[0];
-  Result<UniqueFd> readable =
-      state.fd.get() >= 0 ? reopen_read_only(state.fd.get()) : Result<UniqueFd>(UniqueFd());
-  if (readable && readable.value().get() >= 0) {
-    message.state_bytes = state.bytes;
-    send(*next, message, {readable.value().get()});
-  } else {
-    send(*next, message);
-  }
+  activate(queue, *next);
   log.line(LogLevel::kInfo, "consumers", "consumer active",
            {{"queue", queue.name},
             {"epoch", std::to_string(queue.epoch)},
@@ -84,6 +77,36 @@ void Bus::activate_next(Queue& queue) {
   for (const auto& [number, link] : links) {
     if (link->queue == queue.index && link->mapped && !link->closed) {
       hand_over(*link);
+    }
+  }
+}
+
+void Bus::activate(Queue& queue, Connection& consumer) {
+  layout::ActivatedMessage message{};
+  message.header = layout::control_header<layout::ActivatedMessage>(ControlType::kActivated);
+  message.epoch = queue.epoch;
+  const PublishedSegment& state = queue.published[0];
+  Result<UniqueFd> readable =
+      state.fd.get() >= 0 ? reopen_read_only(state.fd.get()) : Result<UniqueFd>(UniqueFd());
+  if (readable && readable.value().get() >= 0) {
+    message.state_bytes = state.bytes;
+    send(consumer, message, {readable.value().get()});
+  } else {
+    send(consumer, message);
+  }
+}
+
+// It was out of descriptors when it was told: nothing of this life reached it.
+void Bus::activate_again(const Connection& connection) {
+  Queue& queue = *queues[connection.queue];
+  Connection* active = find_connection(queue.active);
+  if (active != &connection) {
+    return;
+  }
+  activate(queue, *active);
+  for (const auto& [number, link] : links) {
+    if (link->queue == queue.index) {
+      send_later(*link, queue.epoch);
     }
   }
 }
@@ -148,14 +171,17 @@ void Bus::hand_over(Link& link) {
   }
   const bool queued = worker->submit_for<Result<UniqueFd>>(
       [bytes, remove, store_of_letters = letters] {
-        for (const LetterOwner& owner : remove) {
-          if (store_of_letters) {
-            [[maybe_unused]] const auto removed = store_of_letters->remove_of(owner);
-          }
+        for (const LetterOwner& owner : remove) {  // What fails here is corrected below.
+          [[maybe_unused]] const auto removed = store_of_letters->remove_of(owner);
         }
         return allocate_segment("ackbus-ack", bytes);
       },
-      [this, number, epoch](Result<UniqueFd> ack_fd) {
+      [this, number, epoch, remove](Result<UniqueFd> ack_fd) {
+        for (const LetterOwner& owner : remove) {
+          if (letters->is_of(owner)) {
+            correct_letter({owner, false});
+          }
+        }
         Link* still = find_link(number);
         if (still == nullptr) {
           return;
@@ -225,152 +251,12 @@ void Bus::finish_hand_over(Link& link, std::uint64_t epoch, UniqueFd ack_fd) {
           store.remove(life_store_name(link.record, link.life->epoch));
     }
   }
-  record.life = {epoch, start, life->redelivery_start, 0};
+  record.life = {epoch, start, life->redelivery_start, 0, 0};
   link.life = std::move(life);
   link.tracker->redeliver(plan, start, monotonic_ns());  // 3
   link.tracker->move_epoch(epoch, start);                // 4
   wake(link.connection);
   send_add_link(link);  // 5
-}
-
-// Makes new pipes each time: both ends take what came last, and both writers ring once.
-void Bus::send_add_link(Link& link) {
-  Connection* consumer = find_connection(queues[link.queue]->active);
-  if (!link.life) {
-    return;
-  }
-  Life& life = *link.life;
-  life.add_again = false;
-  if (consumer == nullptr) {
-    return;
-  }
-  Result<BellPipe> to_consumer = make_bell_pipe();
-  Result<BellPipe> to_producer = make_bell_pipe();
-  const Result<UniqueFd> submission = reopen_read_only(link.submission_fd.get());
-  const Result<UniqueFd> tracking = reopen_read_only(link.tracking_fd.get());
-  life.add_again = !to_consumer || !to_producer || !submission || !tracking;
-  if (life.add_again) {
-    log.state(LogLevel::kError, "descriptors", "limit", kOutOfDescriptors);
-    return;  // work_on_link() tries again.
-  }
-  life.to_consumer = std::move(to_consumer.value());
-  life.to_producer = std::move(to_producer.value());
-  layout::LifeMessage message{};
-  message.header = layout::control_header<layout::LifeMessage>(ControlType::kAddLink);
-  message.link = link.number;
-  message.epoch = life.epoch;
-  message.main_start = life.start;
-  message.redelivery_start = life.redelivery_start;
-  message.slots = link.slots;
-  message.arena_bytes = link.arena_bytes;
-  message.peer_pid = link.pid;
-  send(*consumer, message,
-       {submission.value().get(), tracking.value().get(), life.ack_fd.get(),
-        life.to_consumer.rung.get(), life.to_producer.ring.get()});
-}
-
-// The consumer has mapped its segment: sealed, read from now on, and the producer hears of the
-// life.
-void Bus::life_mapped(Link& link, std::uint64_t epoch) {
-  if (!link.life || link.life->epoch != epoch) {
-    return;
-  }
-  Life& life = *link.life;
-  if (!life.mapped) {
-    const layout::AckGeometry geometry{link.slots};
-    const Result<void> sealed = seal_for_readers(life.ack_fd.get());
-    Result<SegmentMap> map = SegmentMap::map(life.ack_fd.get(), geometry.bytes(), false);
-    if (!sealed || !map) {
-      const std::string& why = sealed ? map.error().text : sealed.error().text;
-      Connection* consumer = find_connection(queues[link.queue]->active);
-      log.line(LogLevel::kError, "consumers", why,
-               {{"queue", queues[link.queue]->name},
-                {"link", std::to_string(link.number)},
-                {"pid", std::to_string(consumer == nullptr ? 0 : consumer->pid)}});
-      if (consumer != nullptr) {  // Its life ends, and the next one gets another segment.
-        refuse(*consumer, layout::RefusedCode::kProtocol, why);
-      }
-      return;
-    }
-    life.ack = std::move(map.value());
-    life.mapped = true;
-    ledger.link(link.record).life.mapped = 1;
-    const layout::AckView view(life.ack.base(), geometry);
-    link.tracker->set_life(view, epoch, life.start);
-    if (link.own) {
-      link.own->set_life(view, epoch, life.start);
-      while (!link.old_lives.empty()) {  // set_life() has taken what was left in them.
-        life_drained(link, link.old_lives.front()->epoch);
-      }
-    }
-  }
-  const bool waits = std::any_of(link.old_lives.begin(), link.old_lives.end(),
-                                 [](const auto& old) { return old->tell_again; });
-  life.tell_again = waits;  // A producer takes lives in their order only.
-  if (!waits) {
-    tell_life(link, life);
-  }
-  wake(queues[link.queue]->active);  // What was published before the producer knew whom to ring.
-}
-
-void Bus::tell_life(Link& link, Life& life) {
-  Connection* producer = find_connection(link.connection);
-  life.tell_again = false;
-  if (producer == nullptr) {
-    return;
-  }
-  Result<BellPipe> first = BellPipe{};
-  Result<BellPipe> second = BellPipe{};
-  const bool rings_nobody = life.to_consumer.ring.get() < 0;  // an ended life told again
-  if (rings_nobody) {
-    first = make_bell_pipe();
-    second = make_bell_pipe();
-  }
-  const Result<UniqueFd> ack = reopen_read_only(life.ack_fd.get());
-  life.tell_again = !first || !second || !ack;
-  if (life.tell_again) {
-    log.state(LogLevel::kError, "descriptors", "limit", kOutOfDescriptors);
-    return;  // work_on_link() tries again.
-  }
-  if (rings_nobody) {
-    life.to_consumer = std::move(first.value());
-    life.to_producer = std::move(second.value());
-  }
-  layout::LifeMessage message{};
-  message.header = layout::control_header<layout::LifeMessage>(ControlType::kLife);
-  message.link = link.number;
-  message.epoch = life.epoch;
-  message.main_start = life.start;
-  message.redelivery_start = life.redelivery_start;
-  message.slots = link.slots;
-  message.arena_bytes = link.arena_bytes;
-  send(*producer, message,
-       {ack.value().get(), life.to_consumer.ring.get(), life.to_producer.rung.get()});
-  life.to_consumer = BellPipe{};
-  life.to_producer = BellPipe{};
-  life.told = true;
-}
-
-bool Bus::send_again(Link& link) {
-  bool again = false;
-  for (const auto& old : link.old_lives) {
-    if (old->tell_again) {
-      tell_life(link, *old);
-      again = again || old->tell_again;
-    }
-  }
-  const bool older_wait = again;
-  if (link.life && link.life->add_again && link.life->epoch == queues[link.queue]->epoch) {
-    send_add_link(link);
-    again = again || link.life->add_again;
-  }
-  if (link.life && link.life->tell_again) {
-    if (!older_wait) {
-      tell_life(link, *link.life);
-    }
-    again = again || link.life->tell_again;
-  }
-  return again;
 }
 
 // The producer has taken every ack of that life: its figures are folded, its memory goes.
@@ -380,7 +266,7 @@ void Bus::life_drained(Link& link, std::uint64_t epoch) {
   if (found == link.old_lives.end()) {
     return;
   }
-  fold_life(**found);
+  fold_life(link, **found);
   for (LifeRecord& old : ledger.link(link.record).old_lives) {
     if (old.epoch == epoch) {
       old.epoch = 0;

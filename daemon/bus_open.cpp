@@ -85,19 +85,19 @@ Result<std::unique_ptr<Bus>> Bus::open(BusOptions options, Log& log) {
     names.push_back(name);
   }
   const bool comes_back = kept.contains("ledger") && kept.contains("bus");
-  Result<void> ready = comes_back ? bus->recover(kept) : bus->start_fresh();
-  if (!ready && comes_back) {
+  Result<void> ready = comes_back ? bus->recover(kept) : Result<void>();
+  if (!ready && ready.error().code == ErrorCode::kCorrupt) {
     log.line(LogLevel::kError, "daemon", "what was kept can't be used; every link starts anew",
              {{"why", ready.error().text}});
     bus->queues.clear();
     bus->links.clear();
     bus->connections.clear();
-    bus->forget_kept(names);
-    ready = bus->start_fresh();
-  } else if (!comes_back) {
-    bus->forget_kept(names);
   }
-  if (!ready) {
+  if (!comes_back || (!ready && ready.error().code == ErrorCode::kCorrupt)) {
+    bus->forget_kept(names);  // Before anything new is kept under the same names.
+    ready = bus->start_fresh();
+  }
+  if (!ready) {  // For want of memory, say: what is kept stays with the manager for the next try.
     return ready.error();
   }
   bus->return_lost_redrives();

@@ -34,12 +34,12 @@ bool large_enough(const UniqueFd& fd, std::uint64_t bytes) {
 }
 
 // Null when its segment is gone.
-std::unique_ptr<Life> open_life(NamedFds& kept, const Link& link, const LifeRecord& from) {
+Result<std::unique_ptr<Life>> open_life(NamedFds& kept, const Link& link, const LifeRecord& from) {
   const layout::AckGeometry geometry{link.slots};
   auto life = std::make_unique<Life>();
   life->ack_fd = take(kept, life_store_name(link.record, from.epoch));
   if (!large_enough(life->ack_fd, geometry.bytes())) {
-    return nullptr;
+    return std::unique_ptr<Life>();
   }
   life->epoch = from.epoch;
   life->slots = link.slots;
@@ -47,7 +47,7 @@ std::unique_ptr<Life> open_life(NamedFds& kept, const Link& link, const LifeReco
   life->redelivery_start = from.redelivery_start;
   Result<SegmentMap> map = SegmentMap::map(life->ack_fd.get(), geometry.bytes(), false);
   if (!map) {
-    return nullptr;
+    return map.error();
   }
   life->ack = std::move(map.value());
   life->mapped = from.mapped != 0;
@@ -114,7 +114,9 @@ Result<void> Bus::recover(NamedFds& kept) {
   recover_connections(kept);
   for (std::uint32_t index = 0; index < ledger.header().max_links; ++index) {
     if (ledger.link(index).state != RecordState::kFree) {
-      recover_link(index, kept);
+      if (Result<void> recovered = recover_link(index, kept); !recovered) {
+        return recovered;
+      }
     }
   }
   for (const auto& queue : queues) {
@@ -168,6 +170,7 @@ void Bus::recover_connections(NamedFds& kept) {
     connection->number = record.number;
     connection->record = index;
     connection->recorded = true;
+    connection->recovered = true;
     connection->role = static_cast<layout::ClientRole>(record.role);
     connection->uid = record.uid;
     connection->gid = record.gid;
@@ -188,8 +191,12 @@ void Bus::recover_connections(NamedFds& kept) {
   }
 }
 
-void Bus::recover_link(std::uint32_t index, NamedFds& kept) {
+Result<void> Bus::recover_link(std::uint32_t index, NamedFds& kept) {
   LinkRecord& record = ledger.link(index);
+  if (ledger.folded() == Folded{record.number, Folded::kWholeLink}) {
+    record.state = RecordState::kFree;  // The daemon before this one died while it removed it.
+    return {};
+  }
   auto link = std::make_unique<Link>(*this, index);
   link->submission_fd = take(kept, store_name('s', index));
   link->tracking_fd = take(kept, store_name('t', index));
@@ -202,7 +209,7 @@ void Bus::recover_link(std::uint32_t index, NamedFds& kept) {
     record.state =
         RecordState::kFree;  // Its producer is refused its token and ends everything Closed.
     forget_kept({store_name('s', index), store_name('t', index)});
-    return;
+    return {};
   }
   link->number = record.number;
   link->queue = record.queue;
@@ -228,10 +235,7 @@ void Bus::recover_link(std::uint32_t index, NamedFds& kept) {
         SegmentMap::map(placed.submission_fd.get(), geometry.bytes(), false);
     Result<SegmentMap> tracking = SegmentMap::map(placed.tracking_fd.get(), table.bytes(), true);
     if (!submission || !tracking) {
-      log.line(LogLevel::kError, "links",
-               submission ? tracking.error().text : submission.error().text);
-      remove_link(placed.number);
-      return;
+      return submission ? tracking.error() : submission.error();
     }
     placed.submission = std::move(submission.value());
     placed.tracking = std::move(tracking.value());
@@ -242,11 +246,17 @@ void Bus::recover_link(std::uint32_t index, NamedFds& kept) {
     placed.mapped = true;
   } else {
     Result<SegmentMap> tracking = SegmentMap::map(placed.tracking_fd.get(), table.bytes(), true);
-    if (tracking) {
-      placed.tracking = std::move(tracking.value());
+    if (!tracking) {
+      return tracking.error();
+    }
+    placed.tracking = std::move(tracking.value());
+    if (Connection* producer = find_connection(placed.connection); producer != nullptr) {
+      tell_granted(placed, *producer, 0);  // The daemon before this one may have died before it.
     }
   }
-  recover_lives(placed, kept);
+  if (Result<void> lives = recover_lives(placed, kept); !lives) {
+    return lives;
+  }
   if (placed.tracker) {
     placed.tracker->recover();
     if (placed.own) {
@@ -257,6 +267,7 @@ void Bus::recover_link(std::uint32_t index, NamedFds& kept) {
   if (placed.connection == 0 && !placed.own) {
     producer_lost(placed);
   }
+  return {};
 }
 
 // A daemon that died between storing Final and dealing with the letter left it unmarked: a Success
@@ -274,9 +285,7 @@ void Bus::clean_letters(Link& link) {
     const Ending ending = ending_taken(*view);
     if (ending == Ending::kSuccess || ending == Ending::kPartialSuccess) {
       // Not counted: the daemon before this one may have.
-      submit_or_keep([store_of_letters = letters, owner] {
-        [[maybe_unused]] const auto marked = store_of_letters->mark_late_success_of(owner);
-      });
+      correct_letter({owner, true});
     } else if (ending != Ending::kReserved) {
       link.remove_letter(view->descriptor);
     }
@@ -285,11 +294,11 @@ void Bus::clean_letters(Link& link) {
 
 // The life that the epoch word names is the one in force; a newer one in the books is a hand-over
 // that was cut short and begins again.
-void Bus::recover_lives(Link& link, NamedFds& kept) {
+Result<void> Bus::recover_lives(Link& link, NamedFds& kept) {
   LinkRecord& record = ledger.link(link.record);
   const layout::AckGeometry geometry{link.slots};
   if (!link.tracker) {
-    return;
+    return {};
   }
   const layout::TrackingView tracking(link.tracking.base(), {link.slots});
   // relaxed because the daemon before this one wrote it, and it has ended
@@ -302,8 +311,14 @@ void Bus::recover_lives(Link& link, NamedFds& kept) {
     if (old.epoch == 0) {
       continue;
     }
-    if (auto life = open_life(kept, link, old)) {
-      link.old_lives.push_back(std::move(life));
+    const bool folded = ledger.folded() == Folded{link.number, old.epoch};
+    Result<std::unique_ptr<Life>> life =
+        folded ? std::unique_ptr<Life>() : open_life(kept, link, old);
+    if (!life) {
+      return life.error();
+    }
+    if (life.value() != nullptr) {
+      link.old_lives.push_back(std::move(life.value()));
     } else {
       forget_kept({life_store_name(link.record, old.epoch)});
       old.epoch = 0;
@@ -312,7 +327,11 @@ void Bus::recover_lives(Link& link, NamedFds& kept) {
   std::sort(link.old_lives.begin(), link.old_lives.end(),
             [](const auto& left, const auto& right) { return left->epoch < right->epoch; });
   if (record.life.epoch != 0 && record.life.epoch == in_force) {
-    link.life = open_life(kept, link, record.life);
+    Result<std::unique_ptr<Life>> life = open_life(kept, link, record.life);
+    if (!life) {
+      return life.error();
+    }
+    link.life = std::move(life.value());
   } else if (record.life.epoch > in_force) {
     [[maybe_unused]] const auto removed =
         store.remove(life_store_name(link.record, record.life.epoch));
@@ -344,6 +363,7 @@ void Bus::recover_lives(Link& link, NamedFds& kept) {
                          link.life->start);
     }
   }
+  return {};
 }
 
 // Sends the activation again (the same epoch twice is ignored), or begins a hand-over that was cut
@@ -355,6 +375,12 @@ void Bus::resume_queue(Queue& queue) {
     }
   }
   Connection* active = find_connection(queue.active);
+  for (const std::uint64_t number : queue.standbys) {  // Who was not answered yet is, now.
+    if (Connection* standby = find_connection(number); standby != nullptr) {
+      welcome(*standby, 0);
+      tell_standby(queue, *standby);
+    }
+  }
   if (queue.active != 0 && active == nullptr) {
     consumer_ended(queue);
     return;
@@ -369,17 +395,18 @@ void Bus::resume_queue(Queue& queue) {
     activate_next(queue);
     return;
   }
-  layout::ActivatedMessage message{};
-  message.header =
-      layout::control_header<layout::ActivatedMessage>(layout::ControlType::kActivated);
-  message.epoch = queue.epoch;
-  send(*active, message);
+  welcome(*active, 0);
+  activate(queue, *active);
   for (const auto& [number, link] : links) {
     if (link->queue != queue.index || !link->mapped || link->closed) {
       continue;
     }
     if (link->life && link->life->epoch == queue.epoch) {
-      send_add_link(*link);
+      if (ledger.link(link->record).life.told != 0) {
+        life_told(*link, queue.epoch);  // Both have their ends; the consumer may not know it yet.
+      } else {
+        send_add_link(*link);
+      }
     } else {
       queue.begun_at_end += link->tracker->begun_count();
     }

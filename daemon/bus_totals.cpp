@@ -6,30 +6,32 @@
 namespace ackbus::daemon {
 namespace {
 
-void fold(Ledger& ledger, const KindTotals& totals) {
-  for (std::uint32_t kind = 0; kind < layout::kKindsMax; ++kind) {
-    add_totals(ledger.ended(kind), totals[kind]);
+void add_life(KindTotals& sum, const Life& life) {
+  if (life.mapped) {
+    add_totals(sum, read_consumer(layout::AckView(life.ack.base(), {life.slots})));
   }
 }
 
 }  // namespace
 
-void Bus::fold_life(const Life& life) {
-  if (life.mapped) {
-    fold(ledger, read_consumer(layout::AckView(life.ack.base(), {life.slots})));
-  }
+void Bus::fold_life(const Link& link, const Life& life) {
+  KindTotals sum{};
+  add_life(sum, life);
+  ledger.fold(sum, {link.number, life.epoch});
 }
 
 void Bus::fold_link(Link& link) {
+  KindTotals sum{};
   if (link.tracker) {
-    fold(ledger, read_ended_link(memory_of(*this, link)));
+    add_totals(sum, read_ended_link(memory_of(*this, link)));
   }
   for (const auto& old : link.old_lives) {
-    fold_life(*old);
+    add_life(sum, *old);
   }
   if (link.life) {
-    fold_life(*link.life);
+    add_life(sum, *link.life);
   }
+  ledger.fold(sum, {link.number, Folded::kWholeLink});
 }
 
 }  // namespace ackbus::daemon

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string>
 
+#include "daemon/bus_figures.hpp"
 #include "shm_layout/assert.hpp"
 
 namespace ackbus::daemon {
@@ -12,7 +13,7 @@ namespace {
 
 struct Parts {
   std::uint64_t ended = layout::align_up(sizeof(LedgerHeader), 64);
-  std::uint64_t own = ended + layout::kKindsMax * sizeof(EndedTotals);
+  std::uint64_t own = ended + 2 * sizeof(EndedCopy);
   std::uint64_t queues = own + layout::kKindsMax * sizeof(OwnTotals);
   std::uint64_t links = queues + layout::kQueuesMax * sizeof(QueueRecord);
   std::uint64_t connections = 0;
@@ -73,8 +74,34 @@ Result<Ledger> Ledger::attach(int fd) {
   return ledger;
 }
 
-EndedTotals& Ledger::ended(std::uint32_t kind) const {
-  return reinterpret_cast<EndedTotals*>(map_.base() + Parts(0, 0).ended)[kind % layout::kKindsMax];
+// ---- sums of what has ended ----
+
+EndedCopy& Ledger::ended_copy(std::uint64_t version) const {
+  return reinterpret_cast<EndedCopy*>(map_.base() + Parts(0, 0).ended)[version % 2];
+}
+
+const EndedTotals& Ledger::ended(std::uint32_t kind) const {
+  // relaxed because one process reads and writes it, and the one before has ended
+  return ended_copy(header().ended_version.load_relaxed()).kinds[kind % layout::kKindsMax];
+}
+
+const Folded& Ledger::folded() const {
+  // relaxed because one process reads and writes it, and the one before has ended
+  return ended_copy(header().ended_version.load_relaxed()).folded;
+}
+
+void Ledger::fold(const std::array<EndedTotals, layout::kKindsMax>& more, const Folded& what) {
+  // relaxed because one process reads and writes it, and the one before has ended
+  const std::uint64_t version = header().ended_version.load_relaxed();
+  EndedCopy& next = ended_copy(version + 1);
+  next = ended_copy(version);
+  for (std::uint32_t kind = 0; kind < layout::kKindsMax; ++kind) {
+    add_totals(next.kinds[kind], more[kind]);
+  }
+  next.folded = what;
+  // release keeps the copy before it for whoever looks after this process's death: the kernel has
+  // ended all its stores by then, so the order of the program is all that is needed
+  header().ended_version.store_release(version + 1);
 }
 
 OwnTotals& Ledger::own(std::uint32_t kind) const {

@@ -5,19 +5,21 @@
 // leaves a free record.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
 #include "daemon/result.hpp"
 #include "daemon/segment_map.hpp"
 #include "shm_layout/ack.hpp"
+#include "shm_layout/cell.hpp"
 #include "shm_layout/limits.hpp"
 #include "shm_layout/tracking.hpp"
 
 namespace ackbus::daemon {
 
 inline constexpr std::uint64_t kLedgerMagic = 0x3172656764656c21ULL;
-inline constexpr std::uint32_t kLedgerVersion = 1;
+inline constexpr std::uint32_t kLedgerVersion = 2;
 
 enum class RecordState : std::uint32_t { kFree = 0, kUsed = 1, kDraining = 2 };
 
@@ -29,6 +31,21 @@ struct EndedTotals {
       untracked;
   std::uint64_t acked_success, acked_partial_success, acked_failed, latency_sum_ns;
   std::uint64_t latency[layout::kLatencyBuckets];
+};
+
+// What a sum was added for last: a life of a link, or the link with all its lives.
+struct Folded {
+  static constexpr std::uint64_t kWholeLink = UINT64_MAX;
+  std::uint64_t link;   // number; 0: nothing yet
+  std::uint64_t epoch;  // of the life, or kWholeLink
+  bool operator==(const Folded&) const = default;
+};
+
+// The sums of all ended links and lives. Two copies: the older one is rewritten, and one store of
+// LedgerHeader::ended_version makes it the newer one.
+struct EndedCopy {
+  Folded folded;
+  EndedTotals kinds[layout::kKindsMax];
 };
 
 // What the daemon itself counts, by kind.
@@ -64,6 +81,7 @@ struct LifeRecord {
   std::uint64_t start;
   std::uint64_t redelivery_start;
   std::uint64_t mapped;  // 1: its consumer has mapped it, so the producer must hear of it
+  std::uint64_t told;    // 1: the producer has it, and its ends of the pipes
 };
 
 struct LinkRecord {
@@ -90,6 +108,8 @@ struct LedgerHeader {
   std::uint64_t incarnation;  // counts the daemons of this bus
   std::uint64_t next_link;    // numbers of links and connections are never used again
   std::uint64_t next_connection;
+  layout::Cell<std::uint64_t>
+      ended_version;  // counts folds; its lowest bit names the copy in force
   char bus[layout::kNameBytesMax];
 };
 
@@ -107,7 +127,11 @@ class Ledger {
   [[nodiscard]] LedgerHeader& header() const {
     return *reinterpret_cast<LedgerHeader*>(map_.base());
   }
-  [[nodiscard]] EndedTotals& ended(std::uint32_t kind) const;
+  [[nodiscard]] const EndedTotals& ended(std::uint32_t kind) const;
+  // Adds `more` to the sums for `what`, all of it or, when this process dies meanwhile, nothing.
+  // What was folded last is not folded again: a new daemon asks folded() before it goes on.
+  void fold(const std::array<EndedTotals, layout::kKindsMax>& more, const Folded& what);
+  [[nodiscard]] const Folded& folded() const;
   [[nodiscard]] OwnTotals& own(std::uint32_t kind) const;
   [[nodiscard]] QueueRecord& queue(std::uint32_t index) const;
   [[nodiscard]] LinkRecord& link(std::uint32_t index) const;
@@ -115,6 +139,7 @@ class Ledger {
 
  private:
   explicit Ledger(SegmentMap map) : map_(std::move(map)) {}
+  [[nodiscard]] EndedCopy& ended_copy(std::uint64_t version) const;
   SegmentMap map_;
 };
 

@@ -100,6 +100,8 @@ std::size_t LinkTracker::scan(std::uint64_t now_ns) {
 // the producer may still take a late ack first, and only a scan finds that.
 void LinkTracker::note_pending(const SlotView& view, std::uint64_t now_ns) {
   const bool tracked = (layout::flags_of(view.descriptor.kind_flags) & layout::kFlagTracked) != 0;
+  // A letter is owed, or has to be taken back, whatever the consumer or the producer said since.
+  scan_all_ = scan_all_ || (tracked && view.entry.state == PendingState::kExhausting);
   const bool answered = view.acked &&
                         layout::answer_code(view.answer.code_flags) != AckCode::kSkippedVerdict &&
                         view.entry.state != PendingState::kVerdict;

@@ -31,6 +31,7 @@ enum class ControlType : std::uint16_t {
   kPublishSegment = 7,  // consumer: the created segment is filled; it replaces the one before
   kOpenSegment = 8,     // anyone admitted: the published segment of a queue, read-only
   kQuery = 9,           // tools: JSON in, JSON out
+  kAgain = 10,  // descriptors of kAddLink or kLife were lost on their way: send that life again
   // daemon to client
   kWelcome = 20,      // [bus segment, read-only]
   kRefused = 21,      // the daemon closes after it
@@ -47,6 +48,7 @@ enum class ControlType : std::uint16_t {
   kSegment = 30,     // answer to kCreateSegment (writable) and kOpenSegment (read-only): [segment];
                      // to kPublishSegment without one
   kAnswer = 31,      // answer to kQuery: text
+  kLifeTold = 32,    // to the consumer: the producer has its ends of the pipes that came last
 };
 
 struct ControlHeader {
@@ -78,7 +80,7 @@ struct HelloMessage {
 };
 static_assert(sizeof(HelloMessage) == 144);
 
-// kMapped, kDrained, kBell, kBye, kRemoveLink, kWake: what they speak of.
+// kMapped, kDrained, kBell, kBye, kAgain, kRemoveLink, kWake, kLifeTold: what they speak of.
 struct LinkMessage {
   ControlHeader header;
   std::uint64_t link;

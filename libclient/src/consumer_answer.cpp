@@ -27,7 +27,7 @@ bool ends_unbegun(const layout::PendingCopyValue& entry) {
 // The daemon moved `interventions` after it stored an entry: look at all of them, and answer
 // verdicts on what this life gave back, which nobody will begin again.
 void ConsumerLink::look_at_entries(std::uint64_t now_ns) {
-  held_ = false;
+  held_ = redelivery_held_ = false;
   for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) {
     const layout::PendingCopyValue entry = layout::pending_read(tracking_.entry(slot));
     Slot& mine = slots_[slot];
@@ -99,6 +99,15 @@ ACKBUS_HOT void ConsumerLink::answer(std::uint32_t slot, std::uint64_t sequence,
   next_ack_ += 1;
 }
 
+bool ConsumerLink::forget(std::uint32_t slot, std::uint64_t sequence) {
+  if (!running(slot, sequence)) {
+    return false;
+  }
+  slots_[slot].running = 0;
+  running_count_ -= 1;
+  return true;
+}
+
 bool ConsumerLink::ack(std::uint32_t slot, std::uint64_t sequence, AckCode code,
                        std::string_view text,
                        std::span<const std::pair<std::string, std::string>> metadata,
@@ -122,7 +131,7 @@ bool ConsumerLink::ack(std::uint32_t slot, std::uint64_t sequence, AckCode code,
   count_answer(mine, code, now_ns);
   mine.running = 0;
   running_count_ -= 1;
-  held_ = false;
+  held_ = redelivery_held_ = false;
   return true;
 }
 
@@ -143,7 +152,7 @@ bool ConsumerLink::give_back(std::uint32_t slot, std::uint64_t sequence, std::ui
   mine.given_back_attempt = mine.attempt;
   mine.running = 0;
   running_count_ -= 1;
-  held_ = false;
+  held_ = redelivery_held_ = false;
   layout::mark_publish(ack_.record(slot),
                        {sequence, now_ns, layout::MarkKind::kGivenBack, mine.attempt, delay_ms});
   add(ack_.counters(mine.kind).given_back);

@@ -59,6 +59,7 @@ ConsumerCore::~ConsumerCore() {
     return;
   }
   links.clear();
+  removed.clear();
   layout::LinkMessage bye{};
   bye.header = layout::control_header<layout::LinkMessage>(ControlType::kBye);
   control.send(bye);
@@ -139,6 +140,11 @@ void ConsumerCore::handle_control(ControlPacket& packet) {
         remove_link(message.link);
       }
       break;
+    case ControlType::kLifeTold:
+      if (packet.as(message)) {
+        change_ring(message);
+      }
+      break;
     case ControlType::kRefused:
       // One with a request's number comes late, to a call that gave up: it ends nothing.
       closed = closed || packet.header().request == 0;
@@ -156,31 +162,37 @@ void ConsumerCore::activate(ControlPacket& packet) {
   if (!packet.as(message) || message.epoch <= epoch) {
     return;  // The same life again, from a new daemon.
   }
-  epoch = message.epoch;
-  if (message.state_bytes != 0 && !packet.descriptors.empty()) {
-    if (Result<Mapping> state =
-            Mapping::map(packet.descriptors[0].get(), message.state_bytes, false)) {
-      predecessor = std::move(*state);
+  if (message.state_bytes != 0) {  // Without it this life must not begin.
+    Result<Mapping> state =
+        packet.descriptors.empty()
+            ? Result<Mapping>(Error{ErrorCode::kSystem, "no descriptor came"})
+            : Mapping::map(packet.descriptors[0].get(), message.state_bytes, false);
+    if (!state) {
+      say(ControlType::kAgain, 0, message.epoch);
+      return;
     }
+    predecessor = std::move(*state);
   }
+  epoch = message.epoch;
 }
 
 void ConsumerCore::add_link(ControlPacket& packet) {
   layout::LifeMessage life{};
-  if (!packet.as(life) || packet.descriptors.size() != 5 || life.epoch != epoch ||
-      !sound_slots(life.slots) || life.arena_bytes > layout::kArenaBytesMax) {
+  if (!packet.as(life) || life.epoch != epoch || !sound_slots(life.slots) ||
+      life.arena_bytes > layout::kArenaBytesMax) {
+    return;
+  }
+  if (packet.descriptors.size() != 5) {  // This process had no room for them.
+    say(ControlType::kAgain, life.link, life.epoch);
     return;
   }
   std::vector<UniqueFd> fds = std::move(packet.descriptors);
   for (const auto& known : links) {
     if (known && known->number == life.link) {  // Sent again by a new daemon, with new pipes.
-      waiter.remove(known->rung.get());
-      known->rung = std::move(fds[3]);
-      known->ring = std::move(fds[4]);
-      waiter.add(known->rung.get());
-      known->link->forget_rung();
-      say_mapped(life.link);  // Only then is the producer told of its ends of the new pipes.
-      ring(*known);
+      known->rung.add(waiter, std::move(fds[3]));
+      known->next_ring = std::move(fds[4]);
+      say(ControlType::kMapped, life.link,
+          life.epoch);  // Only then is the producer told of its ends of the new pipes.
       return;
     }
   }
@@ -192,7 +204,8 @@ void ConsumerCore::add_link(ControlPacket& packet) {
   Result<Mapping> ack = map_checked(fds[2].get(), layout::AckGeometry{life.slots}.bytes(), true,
                                     layout::SegmentRole::kAck, life.slots, 0);
   if (!submission || !tracking || !ack) {
-    return;  // The daemon hears no kMapped and reports the link as stalled.
+    say(ControlType::kAgain, life.link, life.epoch);
+    return;
   }
   ends->number = life.link;
   ends->epoch = life.epoch;
@@ -200,7 +213,7 @@ void ConsumerCore::add_link(ControlPacket& packet) {
   ends->submission = std::move(*submission);
   ends->tracking = std::move(*tracking);
   ends->ack = std::move(*ack);
-  ends->rung = std::move(fds[3]);
+  ends->rung.add(waiter, std::move(fds[3]));
   ends->ring = std::move(fds[4]);
   ends->link = std::make_unique<ConsumerLink>(
       ConsumerLinkSetup{layout::SubmissionView(ends->submission.base(), geometry),
@@ -208,8 +221,7 @@ void ConsumerCore::add_link(ControlPacket& packet) {
                         layout::AckView(ends->ack.base(), layout::AckGeometry{life.slots}),
                         life.main_start, life.redelivery_start, !register_membarrier()});
   ends->link->bound_payloads(bounds);
-  waiter.add(ends->rung.get());
-  say_mapped(life.link);
+  say(ControlType::kMapped, life.link, life.epoch);
   const auto hole = std::find(links.begin(), links.end(), nullptr);
   if (hole != links.end()) {
     *hole = std::move(ends);
@@ -218,13 +230,25 @@ void ConsumerCore::add_link(ControlPacket& packet) {
   }
 }
 
-// The daemon may open this life's segment to readers, and tells the producer of it.
-void ConsumerCore::say_mapped(std::uint64_t link) {
-  layout::LinkMessage mapped{};
-  mapped.header = layout::control_header<layout::LinkMessage>(ControlType::kMapped);
-  mapped.link = link;
-  mapped.epoch = epoch;
-  control.send(mapped);
+// The producer can be rung by the pipe that came last: this writer goes over to it and rings once.
+void ConsumerCore::change_ring(const layout::LinkMessage& told) {
+  for (const auto& known : links) {
+    if (known && known->number == told.link && known->epoch == told.epoch && known->next_ring) {
+      known->ring = std::move(known->next_ring);
+      known->link->forget_rung();
+      ring(*known);
+    }
+  }
+}
+
+// kMapped: the daemon may open this life's segment to readers, and tells the producer of it.
+// kAgain: something of what came with the life was lost.
+void ConsumerCore::say(ControlType type, std::uint64_t link, std::uint64_t of_epoch) {
+  layout::LinkMessage message{};
+  message.header = layout::control_header<layout::LinkMessage>(type);
+  message.link = link;
+  message.epoch = of_epoch;
+  control.send(message);
 }
 
 void ConsumerCore::remove_link(std::uint64_t number) {
@@ -236,7 +260,10 @@ void ConsumerCore::remove_link(std::uint64_t number) {
       }
       figures.skipped += ends->link->skipped();
       figures.duplicates += ends->link->duplicates();
-      waiter.remove(ends->rung.get());
+      ends->rung.remove_all(waiter);
+      if (ends->link->running_count() > 0) {
+        removed.push_back(std::move(ends));
+      }
       ends.reset();
     }
   }

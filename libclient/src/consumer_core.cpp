@@ -90,7 +90,8 @@ void ConsumerCore::take(std::uint64_t deadline_ns, std::unique_lock<std::mutex>&
 
 // One turn over the links, starting behind the one served last, so that none starves.
 bool ConsumerCore::take_one(std::uint64_t now, Delivery& delivery) {
-  if (epoch == 0 || alone_runs || (wants_alone && running > 0)) {
+  const bool idle = running == 0 && removed.empty();
+  if (epoch == 0 || alone_runs || (wants_alone && !idle)) {
     return false;
   }
   wants_alone = false;
@@ -104,7 +105,7 @@ bool ConsumerCore::take_one(std::uint64_t now, Delivery& delivery) {
       continue;
     }
     for (int skips = 0; skips < kSkipsPerTurn; ++skips) {
-      const NextResult result = ends->link->next(now, running == 0, supersedes, delivery);
+      const NextResult result = ends->link->next(now, idle, supersedes, delivery);
       if (result == NextResult::kSkipped) {
         ring(*ends);
         continue;
@@ -151,11 +152,25 @@ void ConsumerCore::finished(LinkEnds& ends) {
   ring(ends);
 }
 
+// Not running here. It may have run on a link that is gone: then this was its end.
+Error ConsumerCore::refuse_answer(const Delivery& delivery) {
+  for (const auto& ends : removed) {
+    if (ends->number == delivery.link) {
+      ends->link->forget(delivery.slot, delivery.sequence);
+    }
+  }
+  std::erase_if(removed, [](const auto& ends) { return ends->link->running_count() == 0; });
+  if (removed.empty() && wants_alone && (sleeps || exposed)) {
+    waiter.raise();
+  }
+  return not_running(delivery);
+}
+
 Result<void> ConsumerCore::ack(const Delivery& delivery, const Answer& answer) {
   LinkEnds* ends = find(delivery);
   if (ends == nullptr || !ends->link->ack(delivery.slot, delivery.sequence, code_of(answer.status),
                                           answer.text, answer.metadata, clock.now_ns())) {
-    return not_running(delivery);
+    return refuse_answer(delivery);
   }
   figures.acked += 1;
   finished(*ends);
@@ -168,7 +183,7 @@ Result<void> ConsumerCore::nack(const Delivery& delivery, std::chrono::milliseco
       static_cast<std::uint32_t>(std::clamp<std::int64_t>(delay.count(), 0, 24LL * 3600 * 1000));
   if (ends == nullptr ||
       !ends->link->give_back(delivery.slot, delivery.sequence, delay_ms, now_ns())) {
-    return not_running(delivery);
+    return refuse_answer(delivery);
   }
   figures.given_back += 1;
   finished(*ends);
@@ -201,7 +216,7 @@ void ConsumerCore::ring(LinkEnds& ends) {
 bool ConsumerCore::arm_and_look() {
   for (const auto& ends : links) {
     if (ends) {
-      Waiter::drain(ends->rung.get());
+      ends->rung.drain(waiter);
     }
   }
   waiter.lower();

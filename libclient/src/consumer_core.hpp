@@ -44,8 +44,9 @@ struct ConsumerCore {
     Mapping submission;
     Mapping tracking;
     Mapping ack;
-    UniqueFd rung;  // from the producer
-    UniqueFd ring;  // towards the producer
+    Bells rung;          // from the producer
+    UniqueFd ring;       // towards the producer
+    UniqueFd next_ring;  // the same, once the producer has the other end
     std::unique_ptr<ConsumerLink> link;
   };
 
@@ -58,7 +59,10 @@ struct ConsumerCore {
   HotClock clock;
   Waiter waiter;
   std::vector<std::unique_ptr<LinkEnds>>
-      links;                // null where one was removed; the index is Delivery::link_index
+      links;  // null where one was removed; the index is Delivery::link_index
+  // Links that are gone while messages of them run: their payloads stay readable until those are
+  // answered.
+  std::vector<std::unique_ptr<LinkEnds>> removed;
   std::uint64_t epoch = 0;  // 0: standing by
   std::uint64_t made_in_generation = 0;
   std::uint64_t supersedes = 0;  // a bit per kind
@@ -86,7 +90,8 @@ struct ConsumerCore {
   void handle_control(ControlPacket& packet);
   void activate(ControlPacket& packet);
   void add_link(ControlPacket& packet);
-  void say_mapped(std::uint64_t link);
+  void say(layout::ControlType type, std::uint64_t link, std::uint64_t of_epoch);
+  void change_ring(const layout::LinkMessage& told);
   void remove_link(std::uint64_t number);
   void lose_control();
   void try_reconnect();
@@ -95,6 +100,7 @@ struct ConsumerCore {
   void ring(LinkEnds& ends);
   bool arm_and_look();
   void finished(LinkEnds& ends);
+  [[nodiscard]] Error refuse_answer(const Delivery& delivery);
   Result<ControlPacket> ask(const layout::SegmentMessage& message, std::uint64_t deadline_ns);
 };
 

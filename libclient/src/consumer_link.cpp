@@ -26,11 +26,15 @@ ConsumerLink::ConsumerLink(const ConsumerLinkSetup& setup)
 
 bool ConsumerLink::has_work() const {
   // relaxed because the sleeper's full fence stands before this look
-  if (tracking_.words().interventions.load_relaxed() != interventions_ ||
-      tracking_.redelivery(next_redelivery_).number.load_relaxed() == next_redelivery_) {
+  if (tracking_.words().interventions.load_relaxed() != interventions_) {
     return true;
   }
   // A message that waits for another one is no work: what ends its wait is.
+  if (!redelivery_held_ &&
+      // relaxed because the sleeper's full fence stands before this look
+      tracking_.redelivery(next_redelivery_).number.load_relaxed() == next_redelivery_) {
+    return true;
+  }
   return !held_ && submission_.place(next_main_).number.load_relaxed() == next_main_;
 }
 
@@ -53,7 +57,8 @@ NextResult ConsumerLink::next_redelivery(std::uint64_t now_ns, bool idle, std::u
   const bool known = copy.slot < slots_.size() && copy.attempt != 0 && load_descriptor(candidate);
   const bool runs_here = known && slots_[copy.slot].running == copy.sequence;
   if (known && !runs_here) {
-    if (key_busy(candidate, supersedes)) {
+    redelivery_held_ = key_busy(candidate, supersedes);
+    if (redelivery_held_) {
       return NextResult::kNothing;
     }
     if (candidate.alone && !idle && slots_[copy.slot].finished < copy.sequence) {

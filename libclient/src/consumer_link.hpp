@@ -76,6 +76,8 @@ class ConsumerLink {
   [[nodiscard]] bool has_work() const;
 
   [[nodiscard]] bool running(std::uint32_t slot, std::uint64_t sequence) const;
+  // The link is gone, so no answer is written; true when it ran here.
+  bool forget(std::uint32_t slot, std::uint64_t sequence);
   [[nodiscard]] bool cancel_wished(std::uint32_t slot, std::uint64_t sequence) const;
   [[nodiscard]] MessageId id(std::uint32_t slot, std::uint64_t sequence) const;
   [[nodiscard]] std::uint32_t running_count() const { return running_count_; }
@@ -175,8 +177,10 @@ class ConsumerLink {
   const PayloadBounds* bounds_ = nullptr;  // set where a bit is
   std::size_t bucket_ = 0;  // of the latency counted last: the next one mostly falls into it too
   std::uint32_t running_count_ = 0;
-  bool held_ =
-      false;  // the next main message waits: until an answer, or until the daemon intervenes
+  // The next message of the main ring, or of the redelivery ring, waits: until an answer, or until
+  // the daemon intervenes.
+  bool held_ = false;
+  bool redelivery_held_ = false;
   bool violated_ = false;
   bool fence_after_begin_;
 };

@@ -207,14 +207,19 @@ void ProducerCore::handle_control(ControlPacket& packet) {
 
 void ProducerCore::accept_life(ControlPacket& packet) {
   layout::LifeMessage life{};
-  if (!packet.as(life) || packet.descriptors.size() != 3 || life.link != link_number ||
-      life.epoch == 0) {
+  if (!packet.as(life) || life.link != link_number || life.epoch == 0) {
+    return;
+  }
+  // Lives are taken in their order: the acks of one that was missed would never be read.
+  if (packet.descriptors.size() != 3 || (missed_epoch != 0 && life.epoch > missed_epoch)) {
+    ask_again(life.epoch);
     return;
   }
   if (life.epoch <= link->newest_epoch()) {
-    // Sent again by a new daemon, with new pipes: both ends take the new ones, and this writer
-    // rings once. A life that was retired meanwhile is told as drained: its daemon died before it
-    // heard so, and keeps that life's segment until it does.
+    // Sent again by a new daemon, with new pipes: this writer goes over to the new one and rings
+    // once; the old one to be rung by is kept until the consumer has gone over. A life that was
+    // retired meanwhile is told as drained: its daemon died before it heard so, and keeps that
+    // life's segment until it does.
     if (life.epoch <= link->retired_epoch()) {
       drained_untold.push_back(life.epoch);
       tell_drained();
@@ -222,10 +227,8 @@ void ProducerCore::accept_life(ControlPacket& packet) {
     for (LifeEnds& known : lives) {
       if (known.epoch == life.epoch) {
         auto packet_fds = std::move(packet.descriptors);
-        waiter.remove(known.rung.get());
-        known.ring = std::move(packet_fds[1]);
-        known.rung = std::move(packet_fds[2]);
-        waiter.add(known.rung.get());
+        known.ring = std::move(packet_fds[1]);  // The consumer has the other end already.
+        known.rung.add(waiter, std::move(packet_fds[2]));
         link->forget_rung();
         if (link->must_ring()) {
           Waiter::ring(lives.back().ring.get());
@@ -238,22 +241,35 @@ void ProducerCore::accept_life(ControlPacket& packet) {
       map_checked(packet.descriptors[0].get(), layout::AckGeometry{options.slots}.bytes(), false,
                   layout::SegmentRole::kAck, options.slots, 0);
   if (!ack) {
-    return;  // Nothing can be learnt from this life; the next hand-over brings another.
+    ask_again(life.epoch);
+    return;
   }
   auto packet_fds = std::move(packet.descriptors);
-  lives.push_back(
-      {life.epoch, std::move(*ack), std::move(packet_fds[1]), std::move(packet_fds[2])});
-  waiter.add(lives.back().rung.get());
+  lives.push_back({life.epoch, std::move(*ack), std::move(packet_fds[1]), {}});
+  lives.back().rung.add(waiter, std::move(packet_fds[2]));
   lives_seen += 1;
+  missed_epoch = missed_epoch == life.epoch ? 0 : missed_epoch;
   link->add_life({life.epoch, life.main_start,
                   layout::AckView(lives.back().ack.base(), layout::AckGeometry{options.slots})});
+}
+
+// What came with a life was lost for want of descriptors or memory: the daemon sends it once more.
+void ProducerCore::ask_again(std::uint64_t epoch) {
+  if (epoch > link->newest_epoch()) {
+    missed_epoch = missed_epoch == 0 ? epoch : std::min(missed_epoch, epoch);
+  }
+  layout::LinkMessage again{};
+  again.header = layout::control_header<layout::LinkMessage>(ControlType::kAgain);
+  again.link = link_number;
+  again.epoch = epoch;
+  [[maybe_unused]] const bool asked = control.send(again);
 }
 
 // Lives whose acks were all taken: their memory goes, and the daemon may drop the old segment.
 void ProducerCore::retire_lives() {
   while (!lives.empty() && lives.front().epoch <= link->retired_epoch()) {
     drained_untold.push_back(lives.front().epoch);
-    waiter.remove(lives.front().rung.get());
+    lives.front().rung.remove_all(waiter);
     lives.pop_front();
   }
   tell_drained();
@@ -324,8 +340,9 @@ bool ProducerCore::replace_link(const ControlPacket& packet) {
     lost_links.push_back({link_generation, std::move(lost_submission)});
   }
   link_generation += 1;
-  for (const LifeEnds& life : lost_lives) {
-    waiter.remove(life.rung.get());
+  missed_epoch = 0;
+  for (LifeEnds& life : lost_lives) {
+    life.rung.remove_all(waiter);
   }
   return adopted.ok();
 }

@@ -163,8 +163,8 @@ void ProducerCore::reap() {
 }
 
 bool ProducerCore::arm_and_look() {
-  for (const LifeEnds& life : lives) {
-    Waiter::drain(life.rung.get());
+  for (LifeEnds& life : lives) {
+    life.rung.drain(waiter);
   }
   waiter.lower();
   const bool heard = read_control();

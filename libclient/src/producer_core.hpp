@@ -56,7 +56,7 @@ struct ProducerCore {
     std::uint64_t epoch = 0;
     Mapping ack;
     UniqueFd ring;  // towards the consumer
-    UniqueFd rung;  // from the consumer
+    Bells rung;     // from the consumer
   };
   // A link that was lost while loans pointed into it; its memory stays until they are gone.
   struct LostLink {
@@ -95,9 +95,10 @@ struct ProducerCore {
   std::uint64_t kinds_moved = 0;
   PayloadBounds bounds;  // of the other known ones
   std::uint64_t lives_seen = 0;
-  ProducerStatistics before;  // of links that were lost
-  bool reattaching = false;   // a hello is on its way on `control`
-  bool exposed = false;       // completion_fd() was handed out
+  std::uint64_t missed_epoch = 0;  // of a life that came incomplete and was asked for again
+  ProducerStatistics before;       // of links that were lost
+  bool reattaching = false;        // a hello is on its way on `control`
+  bool exposed = false;            // completion_fd() was handed out
   bool closed = false;
   std::mutex mutex;
   std::condition_variable woken;
@@ -116,6 +117,7 @@ struct ProducerCore {
   void try_reattach();
   bool replace_link(const ControlPacket& packet);
   void handle_reattach(ControlPacket& packet);
+  void ask_again(std::uint64_t epoch);
   void retire_lives();
   void tell_drained();
   void ring();

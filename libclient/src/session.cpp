@@ -158,8 +158,9 @@ Result<ControlPacket> expect(ControlSocket& socket, layout::ControlType type,
         if (packet.type() == layout::ControlType::kRefused) {
           return refused_error(packet);
         }
-        if (packet.type() == layout::ControlType::kWake) {
-          continue;
+        if (packet.type() == layout::ControlType::kWake ||
+            packet.type() == layout::ControlType::kWelcome) {
+          continue;  // A new daemon says again what the one before it may not have said.
         }
         return Error{ErrorCode::kProtocol, "the daemon sent an unexpected message of type " +
                                                std::to_string(packet.header().type)};

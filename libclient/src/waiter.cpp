@@ -70,19 +70,45 @@ void Waiter::silence() {
   ::timerfd_settime(timer_.get(), 0, &never, nullptr);
 }
 
-void Waiter::drain(int fd) {
+bool Waiter::drain(int fd) {
   char bytes[64];
   for (int tries = 0; tries < 64; ++tries) {
-    if (::read(fd, bytes, sizeof(bytes)) < static_cast<ssize_t>(sizeof(bytes))) {
-      return;
+    const ssize_t taken = ::read(fd, bytes, sizeof(bytes));
+    if (taken < static_cast<ssize_t>(sizeof(bytes))) {
+      return taken != 0;
     }
   }
+  return true;
 }
 
 void Waiter::ring(int fd) {
   const char byte = 1;
   // EAGAIN means that the pipe is full of rings: the peer wakes anyway.
   [[maybe_unused]] const ssize_t written = ::write(fd, &byte, 1);
+}
+
+// ---- bells ----
+
+void Bells::add(Waiter& waiter, UniqueFd rung) {
+  waiter.add(rung.get());
+  rung_.push_back(std::move(rung));
+}
+
+void Bells::drain(Waiter& waiter) {
+  std::erase_if(rung_, [&](const UniqueFd& rung) {
+    const bool dead = !Waiter::drain(rung.get());  // It would be readable for ever.
+    if (dead) {
+      waiter.remove(rung.get());
+    }
+    return dead;
+  });
+}
+
+void Bells::remove_all(Waiter& waiter) {
+  for (const UniqueFd& rung : rung_) {
+    waiter.remove(rung.get());
+  }
+  rung_.clear();
 }
 
 }  // namespace ackbus

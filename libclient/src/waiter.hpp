@@ -5,6 +5,7 @@
 
 #include <ackbus/error.hpp>
 #include <cstdint>
+#include <vector>
 
 #include "libclient/src/unique_fd.hpp"
 
@@ -28,8 +29,8 @@ class Waiter {
   void silence();
   [[nodiscard]] int fd() const { return epoll_.get(); }
 
-  // Empties a pipe's read end.
-  static void drain(int fd);
+  // Empties a pipe's read end; false when nobody can ring it any more.
+  static bool drain(int fd);
   // Rings: one byte; a full pipe counts as rung.
   static void ring(int fd);
 
@@ -38,6 +39,22 @@ class Waiter {
   UniqueFd event_;
   UniqueFd timer_;
   bool raised_ = false;
+};
+
+// The pipes by which one peer rings. Mostly one; while a new daemon replaces it, the old one too,
+// until the peer has gone over to the new one and nobody can ring the old one any more: so no ring
+// is lost wherever a daemon dies in between.
+class Bells {
+ public:
+  // The read end of a pipe; from now on it wakes `waiter`.
+  void add(Waiter& waiter, UniqueFd rung);
+  // Takes the rings, and drops the pipes that nobody can ring any more.
+  void drain(Waiter& waiter);
+  // Before the peer's life or link is forgotten.
+  void remove_all(Waiter& waiter);
+
+ private:
+  std::vector<UniqueFd> rung_;
 };
 
 inline void pause_briefly() {

@@ -30,16 +30,17 @@ class Interrupt {
   [[nodiscard]] bool happened() const { return happened_; }
 
  private:
-  static void on_access(bool is_store) {
+  static bool on_access(const void*, bool is_store) {
     Interrupt& self = *current_;
     if (self.happened_ || (self.stores_only_ && !is_store)) {
-      return;
+      return true;
     }
     self.count_ += 1;
     if (self.count_ == self.number_) {
       self.happened_ = true;
       self.action_();
     }
+    return true;
   }
 
   inline static Interrupt* current_ = nullptr;

@@ -40,11 +40,12 @@ Simulation::~Simulation() {
   current_ = nullptr;
 }
 
-void Simulation::on_access(bool) {
+bool Simulation::on_access(const void*, bool) {
   if (Fiber::running() != nullptr && current_->options_.switch_permille != 0 &&
       current_->chance(current_->options_.switch_permille)) {
     Fiber::yield();
   }
+  return true;
 }
 
 std::string Simulation::run() {

@@ -91,7 +91,7 @@ class Simulation {
   [[nodiscard]] std::uint64_t pick(std::uint64_t count) {
     return std::uniform_int_distribution<std::uint64_t>(0, count - 1)(random_);
   }
-  static void on_access(bool is_store);
+  static bool on_access(const void* word, bool is_store);
 
   inline static Simulation* current_ = nullptr;
   SimulationOptions options_;

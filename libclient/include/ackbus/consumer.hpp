@@ -49,9 +49,9 @@ struct Delivery {
   std::uint64_t key = 0;  // SendOptions::key; 0 is none
   std::uint64_t sent_ns = 0;  // CLOCK_MONOTONIC at commit, in nanoseconds, by the producer's word
   MessageId id;               // nil: take() does not read it; Consumer::id() does
-  // The payload where it lies; up to 64 bytes are a private copy. Valid until the answer, and no
-  // longer than its link: a take(), fd() or segment call that learns that the link was removed, or
-  // that the daemon's memory was lost, unmaps it. Copy what has to outlast such a call.
+  // The payload where it lies; up to 64 bytes are a private copy. Valid until the answer,
+  // also when its link is gone meanwhile; answer it then too (ack() says kNotFound), for the link's
+  // memory stays until all that ran there is answered.
   std::span<const std::byte> payload;
   std::uint32_t link_index = 0;  // the library's own: leave it as it is
 };

@@ -12,8 +12,9 @@
 
 namespace ackbus::layout {
 
-// Null: nothing happens. May switch to another fiber, and may throw to end the running role.
-inline void (*access_hook)(bool is_store) = nullptr;
+// Null: nothing happens. May switch to another fiber, and may throw to end the running role. False:
+// the store does not happen.
+inline bool (*access_hook)(const void* word, bool is_store) = nullptr;
 
 template <typename T>
 class Cell {
@@ -32,15 +33,14 @@ class Cell {
  private:
   T load() const {
     if (access_hook != nullptr) {
-      access_hook(false);
+      access_hook(&value_, false);
     }
     return value_;
   }
   void store(T value) {
-    if (access_hook != nullptr) {
-      access_hook(true);
+    if (access_hook == nullptr || access_hook(&value_, true)) {
+      value_ = value;
     }
-    value_ = value;
   }
 
   T value_;
