@@ -25,6 +25,7 @@
 
 #include "daemon/admission.hpp"
 #include "daemon/allocator_worker.hpp"
+#include "daemon/bus_parts.hpp"
 #include "daemon/config.hpp"
 #include "daemon/dead_letter_health.hpp"
 #include "daemon/dead_letters.hpp"
@@ -41,128 +42,6 @@
 #include "shm_layout/control.hpp"
 
 namespace ackbus::daemon {
-
-class Bus;
-
-// A packet that arrived: at least a sound ControlHeader, and its descriptors.
-struct Packet {
-  std::vector<std::byte> bytes;
-  std::vector<UniqueFd> descriptors;
-  [[nodiscard]] layout::ControlHeader header() const;
-};
-
-// A connected process. Before its hello it has no role and gets little time.
-struct Connection {
-  struct Outgoing {
-    std::vector<std::byte> bytes;
-    std::vector<UniqueFd> descriptors;
-    std::uint64_t tells_link = 0;   // it tells that link's producer
-    std::uint64_t tells_epoch = 0;  // of this life
-  };
-  std::uint64_t number = 0;
-  std::uint32_t record = 0;  // in the ledger, once it said hello as a producer or consumer
-  bool recorded = false;
-  bool recovered = false;  // from the daemon before this one
-  UniqueFd socket;
-  UniqueFd pidfd;
-  layout::ClientRole role = layout::ClientRole::kReserved;
-  std::uint32_t uid = 0;
-  std::uint32_t gid = 0;
-  std::uint32_t pid = 0;
-  std::uint32_t queue = 0;  // index
-  std::uint64_t since_ns = 0;
-  std::string client;
-  std::deque<Outgoing> outgoing;  // what did not fit into its socket
-  std::uint64_t link = 0;         // a producer's
-  bool hung_up = false;
-  bool said_bye = false;
-  std::uint64_t kill_at_ns =
-      0;                // a consumer that hung up: when its process is ended; 0 never or done
-  bool killed = false;  // by this daemon, after a hang-up
-};
-
-// One consumer life of a link, as the daemon holds it.
-struct Life {
-  std::uint64_t epoch = 0;
-  std::uint64_t slots = 0;
-  std::uint64_t start = 0;
-  std::uint64_t redelivery_start = 0;
-  UniqueFd ack_fd;
-  SegmentMap ack;  // mapped when its consumer has mapped it and it is sealed
-  bool mapped = false;
-  bool add_again = false;      // no descriptor was left to send it to the consumer,
-  bool tell_again = false;     // or to the producer
-  std::uint64_t again_ns = 0;  // not before
-  bool told = false;           // to its producer, by this daemon
-  BellPipe to_consumer;        // producer's end kept until the life is told
-  BellPipe to_producer;
-};
-
-struct Link final : TrackerHost {
-  Link(Bus& owner, std::uint32_t index) : bus(owner), record(index) {}
-
-  // ---- TrackerHost: what the tracker asks for; bus_letters.cpp and bus_links.cpp ----
-  void arm(std::uint32_t slot, std::uint64_t due_ns) override;
-  void barrier() override;
-  void ring_producer() override;
-  void ring_consumer() override;
-  void write_letter(LetterDraft draft) override;
-  void remove_letter(const layout::DescriptorCopy& descriptor) override;
-  void mark_late_success(const layout::DescriptorCopy& descriptor) override;
-  void count_retry(std::uint16_t kind, RetryCause cause) override;
-  void count_dead(std::uint16_t kind, layout::VerdictReason reason) override;
-
-  Bus& bus;
-  std::uint32_t record;  // in the ledger
-  std::uint64_t number = 0;
-  std::uint32_t queue = 0;
-  std::uint64_t connection = 0;  // number; 0 while the producer is away
-  std::uint32_t uid = 0;
-  std::uint32_t pid = 0;
-  std::string client;
-  std::uint64_t slots = 0;
-  std::uint64_t arena_bytes = 0;
-  UniqueFd submission_fd;
-  UniqueFd tracking_fd;
-  SegmentMap submission;  // read-only; shared with letter jobs, so it goes by the worker
-  SegmentMap tracking;    // writable: this process is its writer
-  layout::SubmissionView submission_view;
-  std::unique_ptr<LinkTracker> tracker;
-  std::unique_ptr<Life> life;                    // the newest
-  std::vector<std::unique_ptr<Life>> old_lives;  // ended, not yet drained by the producer
-  std::unique_ptr<OwnLink> own;                  // the daemon is its producer (redrive)
-  std::uint32_t jobs = 0;                        // on the worker, reading this link's memory
-  bool mapped = false;                           // the producer has mapped its segment
-  bool draining = false;  // the producer is gone: ends when the last is final
-  bool handing_over = false;
-  bool closed = false;
-};
-
-struct PublishedSegment {
-  UniqueFd fd;
-  std::uint64_t bytes = 0;
-  std::uint64_t epoch = 0;
-};
-
-struct Queue {
-  std::uint32_t index = 0;
-  std::string name;
-  std::uint64_t epoch = 0;
-  std::uint64_t active = 0;  // connection number
-  std::deque<std::uint64_t> standbys;
-  bool ending = false;  // the active one hung up; its process has not ended yet
-  bool removed = false;
-  bool ended_in_order = false;     // the last life said goodbye: its end is no death
-  std::uint32_t begun_at_end = 0;  // messages that the last life had begun and not answered
-  PublishedSegment published[2];   // state, frames
-  PublishedSegment made[2];        // created by the active consumer, not published yet
-};
-
-// What is to be done to a letter: marked as a late success, or else taken back.
-struct LetterCorrection {
-  LetterOwner owner;
-  bool late_success = false;
-};
 
 struct BusOptions {
   Config config;
@@ -293,6 +172,8 @@ class Bus {
   void write_letter(Link& link, const LetterDraft& draft);
   std::uint64_t watch_letters(std::uint64_t now_ns);  // gives when to call again
   void correct_letter(const LetterCorrection& correction);
+  void try_correction(const LetterCorrection& correction);
+  void end_correction(const LetterCorrection& correction);
   std::uint64_t retry_corrections(std::uint64_t now_ns);  // gives when to call again
   void forget_corrections(const LetterId& id);
   void submit_or_keep(AllocatorWorker::Job job, AllocatorWorker::Job done = {});
@@ -314,6 +195,7 @@ class Bus {
   [[nodiscard]] Result<void> start_fresh();
   void recover_queues(NamedFds& kept);
   void recover_connections(NamedFds& kept);
+  [[nodiscard]] Result<void> map_again(Link& link, bool by_its_producer);
   [[nodiscard]] Result<void> recover_link(std::uint32_t index, NamedFds& kept);
   [[nodiscard]] Result<void> recover_lives(Link& link, NamedFds& kept);
   void clean_letters(Link& link);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "daemon/bus.hpp"
+#include "daemon/bus_figures.hpp"
 
 namespace ackbus::daemon {
 namespace {
@@ -18,16 +19,31 @@ constexpr std::uint64_t kCorrectionPauseNs = 1'000'000'000;
 void Link::remove_letter(const layout::DescriptorCopy& descriptor) {
   const LetterOwner owner = owner_of(*this, descriptor);
   if (bus.letters->exists(owner.id)) {
-    bus.correct_letter({owner, false});
+    bus.correct_letter({owner, false, number});
   }
 }
 
 void Link::mark_late_success(const layout::DescriptorCopy& descriptor) {
   bus.ledger.own(layout::kind_of(descriptor.kind_flags)).late_success += 1;
-  bus.correct_letter({owner_of(*this, descriptor), true});
+  bus.correct_letter({owner_of(*this, descriptor), true, number});
 }
 
+// The link stays until the disk has followed: a daemon that dies before finds it again, and with it
+// what its letter still needs.
 void Bus::correct_letter(const LetterCorrection& correction) {
+  if (Link* link = find_link(correction.link)) {
+    link->jobs += 1;
+  }
+  try_correction(correction);
+}
+
+void Bus::end_correction(const LetterCorrection& correction) {
+  if (Link* link = find_link(correction.link)) {
+    link->jobs -= 1;
+  }
+}
+
+void Bus::try_correction(const LetterCorrection& correction) {
   auto done = std::make_shared<bool>(false);
   submit_or_keep(
       [done, correction, store_of_letters = letters] {
@@ -38,8 +54,12 @@ void Bus::correct_letter(const LetterCorrection& correction) {
       },
       [this, done, correction] {
         if (!*done && !letters_being_written.contains(correction.owner.id)) {
+          if (corrections.empty()) {
+            next_correction_ns = monotonic_ns() + kCorrectionPauseNs;
+          }
           corrections.push_back(correction);
-          next_correction_ns = std::max(next_correction_ns, monotonic_ns() + kCorrectionPauseNs);
+        } else {
+          end_correction(correction);
         }
       });
 }
@@ -50,7 +70,7 @@ std::uint64_t Bus::retry_corrections(std::uint64_t now_ns) {
   }
   if (now_ns >= next_correction_ns) {
     for (const LetterCorrection& correction : std::exchange(corrections, {})) {
-      correct_letter(correction);
+      try_correction(correction);
     }
     return UINT64_MAX;  // What fails again comes back with a time of its own.
   }
@@ -59,8 +79,35 @@ std::uint64_t Bus::retry_corrections(std::uint64_t now_ns) {
 
 // The letter that is written now is the newer word on that message.
 void Bus::forget_corrections(const LetterId& id) {
-  std::erase_if(corrections,
-                [&](const LetterCorrection& correction) { return correction.owner.id == id; });
+  std::erase_if(corrections, [&](const LetterCorrection& correction) {
+    const bool forgotten = correction.owner.id == id;
+    if (forgotten) {
+      end_correction(correction);
+    }
+    return forgotten;
+  });
+}
+
+// A daemon that died between storing Final and dealing with the letter left it unmarked: a Success
+// that came late is marked, any other answer has no letter.
+void Bus::clean_letters(Link& link) {
+  for (std::uint32_t slot = 0; slot < link.slots; ++slot) {
+    const auto view = link.tracker->look(slot);
+    if (!view || view->entry.state != layout::PendingState::kFinal) {
+      continue;
+    }
+    const LetterOwner owner = owner_of(link, view->descriptor);
+    if (!letters->is_of(owner)) {
+      continue;
+    }
+    const Ending ending = ending_taken(*view);
+    if (ending == Ending::kSuccess || ending == Ending::kPartialSuccess) {
+      // Not counted: the daemon before this one may have.
+      correct_letter({owner, true, link.number});
+    } else {
+      link.remove_letter(view->descriptor);  // Also when nobody has taken that answer yet.
+    }
+  }
 }
 
 // A job that the full worker does not take is tried again each turn, in order.

@@ -176,6 +176,7 @@ void Bus::send_later(Link& link, std::uint64_t epoch) {
   const std::uint64_t again_ns = monotonic_ns() + kSendAgainNs;
   if (link.life && link.life->epoch == epoch) {
     link.life->add_again = true;
+    link.life->told = false;  // So that it is told as an ended one, should it end meanwhile.
     link.life->again_ns = again_ns;
   }
   for (const auto& old : link.old_lives) {

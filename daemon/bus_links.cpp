@@ -198,13 +198,19 @@ void Bus::grant_link(Connection& connection, const layout::HelloMessage& hello, 
   }
   Result<SegmentMap> table =
       SegmentMap::map(tracking.get(), layout::TrackingGeometry{hello.slots}.bytes(), true);
+  // Mapped before it is given away, so that a link which was granted is never closed for want of
+  // it.
+  Result<SegmentMap> submitted = SegmentMap::map(
+      submission.get(), layout::SubmissionGeometry{hello.slots, hello.arena_bytes}.bytes(), false);
   // Others may have been granted theirs while this one's memory was being made.
   const auto over = over_quota(connection, hello.slots, hello.arena_bytes);
-  if (over || index == ledger.header().max_links || !table) {
+  if (over || index == ledger.header().max_links || !table || !submitted) {
     refuse(connection, RefusedCode::kQuota,
            over     ? *over
            : !table ? table.error().text
-                    : "the bus has " + std::to_string(index) + " links already, all it can hold");
+           : !submitted
+               ? submitted.error().text
+               : "the bus has " + std::to_string(index) + " links already, all it can hold");
     std::vector<UniqueFd> unused;
     unused.push_back(std::move(submission));
     unused.push_back(std::move(tracking));
@@ -223,6 +229,7 @@ void Bus::grant_link(Connection& connection, const layout::HelloMessage& hello, 
   link->submission_fd = std::move(submission);
   link->tracking_fd = std::move(tracking);
   link->tracking = std::move(table.value());
+  link->submission = std::move(submitted.value());
   LinkRecord& record = book_link(*link, hello, connection.gid);
   if (!keep_link(*link, connection)) {
     refuse(connection, RefusedCode::kQuota,
@@ -260,13 +267,10 @@ void Bus::submission_mapped(Link& link) {
   }
   const Result<void> sealed = seal_for_readers(link.submission_fd.get());
   const layout::SubmissionGeometry geometry{link.slots, link.arena_bytes};
-  Result<SegmentMap> map = SegmentMap::map(link.submission_fd.get(), geometry.bytes(), false);
-  if (!sealed || !map) {
-    close_link(link, layout::VerdictReason::kClosedViolation,
-               sealed ? map.error().text : sealed.error().text);
+  if (!sealed) {
+    close_link(link, layout::VerdictReason::kClosedViolation, sealed.error().text);
     return;
   }
-  link.submission = std::move(map.value());
   link.submission_view = layout::SubmissionView(link.submission.base(), geometry);
   link.tracker = std::make_unique<LinkTracker>(
       link, link.submission_view, layout::TrackingView(link.tracking.base(), {link.slots}),

@@ -191,6 +191,29 @@ void Bus::recover_connections(NamedFds& kept) {
   }
 }
 
+Result<void> Bus::map_again(Link& link, bool by_its_producer) {
+  const layout::SubmissionGeometry geometry{link.slots, link.arena_bytes};
+  const layout::TrackingGeometry table{link.slots};
+  Result<SegmentMap> submission =
+      SegmentMap::map(link.submission_fd.get(), geometry.bytes(), false);
+  Result<SegmentMap> tracking = SegmentMap::map(link.tracking_fd.get(), table.bytes(), true);
+  if (!submission || !tracking) {
+    return submission ? tracking.error() : submission.error();
+  }
+  link.submission = std::move(submission.value());
+  link.tracking = std::move(tracking.value());
+  if (by_its_producer) {
+    link.submission_view = layout::SubmissionView(link.submission.base(), geometry);
+    link.tracker = std::make_unique<LinkTracker>(link, link.submission_view,
+                                                 layout::TrackingView(link.tracking.base(), table),
+                                                 rules_of(link));
+    link.mapped = true;
+  } else if (Connection* producer = find_connection(link.connection); producer != nullptr) {
+    tell_granted(link, *producer, 0);  // The daemon before this one may have died before it.
+  }
+  return {};
+}
+
 Result<void> Bus::recover_link(std::uint32_t index, NamedFds& kept) {
   LinkRecord& record = ledger.link(index);
   if (ledger.folded() == Folded{record.number, Folded::kWholeLink}) {
@@ -230,29 +253,8 @@ Result<void> Bus::recover_link(std::uint32_t index, NamedFds& kept) {
     if (placed.own) {
       placed.own->recover();
     }
-  } else if (record.mapped != 0) {
-    Result<SegmentMap> submission =
-        SegmentMap::map(placed.submission_fd.get(), geometry.bytes(), false);
-    Result<SegmentMap> tracking = SegmentMap::map(placed.tracking_fd.get(), table.bytes(), true);
-    if (!submission || !tracking) {
-      return submission ? tracking.error() : submission.error();
-    }
-    placed.submission = std::move(submission.value());
-    placed.tracking = std::move(tracking.value());
-    placed.submission_view = layout::SubmissionView(placed.submission.base(), geometry);
-    placed.tracker = std::make_unique<LinkTracker>(
-        placed, placed.submission_view, layout::TrackingView(placed.tracking.base(), table),
-        rules_of(placed));
-    placed.mapped = true;
-  } else {
-    Result<SegmentMap> tracking = SegmentMap::map(placed.tracking_fd.get(), table.bytes(), true);
-    if (!tracking) {
-      return tracking.error();
-    }
-    placed.tracking = std::move(tracking.value());
-    if (Connection* producer = find_connection(placed.connection); producer != nullptr) {
-      tell_granted(placed, *producer, 0);  // The daemon before this one may have died before it.
-    }
+  } else if (Result<void> mapped = map_again(placed, record.mapped != 0); !mapped) {
+    return mapped;
   }
   if (Result<void> lives = recover_lives(placed, kept); !lives) {
     return lives;
@@ -268,28 +270,6 @@ Result<void> Bus::recover_link(std::uint32_t index, NamedFds& kept) {
     producer_lost(placed);
   }
   return {};
-}
-
-// A daemon that died between storing Final and dealing with the letter left it unmarked: a Success
-// that came late is marked, any other answer has no letter.
-void Bus::clean_letters(Link& link) {
-  for (std::uint32_t slot = 0; slot < link.slots; ++slot) {
-    const auto view = link.tracker->look(slot);
-    if (!view || view->entry.state != layout::PendingState::kFinal) {
-      continue;
-    }
-    const LetterOwner owner = owner_of(link, view->descriptor);
-    if (!letters->is_of(owner)) {
-      continue;
-    }
-    const Ending ending = ending_taken(*view);
-    if (ending == Ending::kSuccess || ending == Ending::kPartialSuccess) {
-      // Not counted: the daemon before this one may have.
-      correct_letter({owner, true});
-    } else if (ending != Ending::kReserved) {
-      link.remove_letter(view->descriptor);
-    }
-  }
 }
 
 // The life that the epoch word names is the one in force; a newer one in the books is a hand-over

@@ -81,6 +81,8 @@ Result<void> DeadLetters::write(const Letter& draft, std::span<const std::byte> 
   if (!written) {
     if (faccessat(directory_fd_.get(), letter_file_name(letter.id).c_str(), F_OK, 0) != 0) {
       drop_from_index(letter.id);
+    } else {  // Renamed, not synced, and the disk did not take it back: it is there.
+      add_to_index(letter.id, entry_of(letter, file_bytes));
     }
     return written.error().code == ErrorCode::kCancelled ? written : error_of(written.error());
   }

@@ -191,10 +191,13 @@ struct World::ProducerRole {
 };
 
 // Whether nobody may sleep while something published waits for them. A ring that the simulator
-// drops may leave somebody asleep; so may, until the next daemon, one that died while it told the
-// two ends of a link of each other.
+// drops may leave somebody asleep, and so may pipes that were lost for want of room; so may, until
+// the next daemon, one that died while it told the two ends of a link of each other.
 bool World::nobody_may_sleep() const {
-  return kernel_.options.fault_permille[static_cast<std::size_t>(Fault::kRing)] == 0 &&
+  const auto never = [this](Fault fault) {
+    return kernel_.options.fault_permille[static_cast<std::size_t>(fault)] == 0;
+  };
+  return never(Fault::kRing) && never(Fault::kDescriptors) && never(Fault::kMemory) &&
          (bus_ != nullptr || calm_);
 }
 
