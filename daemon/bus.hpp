@@ -71,6 +71,7 @@ class Bus {
   void hang_up(Connection& connection);
   void end_process_of(Connection& connection);
   void drop_connection(std::uint64_t number);
+  void drop_packet(Connection& connection);
   void drop_gone();  // connections whose end was noticed in this turn
   void flush(Connection& connection);
   void watch_for_room(const Connection& connection);
@@ -114,6 +115,8 @@ class Bus {
 
   // ---- control messages (bus_control.cpp) ----
   void handle(Connection& connection, Packet& packet);
+  void handle_of_link(Connection& connection, layout::ControlType type,
+                      const layout::LinkMessage& message);
   void handle_hello(Connection& connection, Packet& packet);
   void welcome(Connection& connection, std::uint32_t request);
   // `resumes`: a producer that has had a link to the queue already.
@@ -197,6 +200,7 @@ class Bus {
   void recover_connections(NamedFds& kept);
   [[nodiscard]] Result<void> map_again(Link& link, bool by_its_producer);
   [[nodiscard]] Result<void> recover_link(std::uint32_t index, NamedFds& kept);
+  [[nodiscard]] Result<void> recover_old_lives(Link& link, NamedFds& kept);
   [[nodiscard]] Result<void> recover_lives(Link& link, NamedFds& kept);
   void clean_letters(Link& link);
   void resume_queue(Queue& queue);

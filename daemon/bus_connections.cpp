@@ -113,16 +113,23 @@ void Bus::read_connection(std::uint64_t number) {
     Packet packet;
     packet.descriptors = take_descriptors(header);
     packet.bytes.assign(buffer.begin(), buffer.begin() + std::max<ssize_t>(received, 0));
+    connection->holds_packet = received > 0;
     received <= 0 ? hang_up(*connection) : take_packet(*connection, packet);
-    connection = find_connection(number);
-    if (received > 0 && connection != nullptr && !connection->hung_up) {
-      [[maybe_unused]] const ssize_t done =
-          ::recv(connection->socket.get(), nullptr, 0, MSG_DONTWAIT);
+    if (connection = find_connection(number); connection != nullptr) {
+      drop_packet(*connection);
     }
     closer.close(std::move(packet.descriptors));
     const bool costly = packet.bytes.size() >= sizeof(ControlHeader) &&
                         packet.header().type == static_cast<std::uint16_t>(ControlType::kQuery);
     if (received <= 0 || costly) return;  // A query looks at everything: one a turn and client.
+  }
+}
+
+// The packet that was looked at leaves the socket. Of a client that is hung up on too: what lies
+// unread when a socket is closed would reset it before its reader has heard why.
+void Bus::drop_packet(Connection& connection) {
+  if (std::exchange(connection.holds_packet, false)) {
+    [[maybe_unused]] const ssize_t done = ::recv(connection.socket.get(), nullptr, 0, MSG_DONTWAIT);
   }
 }
 
@@ -280,6 +287,7 @@ void Bus::hang_up(Connection& connection) {
   }
   connection.hung_up = true;
   connection.outgoing.clear();
+  drop_packet(connection);
   ::epoll_ctl(epoll.get(), EPOLL_CTL_DEL, connection.socket.get(), nullptr);
   ::shutdown(connection.socket.get(), SHUT_WR);  // It is told now, whenever the closer gets there.
   closer.close(std::move(connection.socket));

@@ -134,6 +134,11 @@ void Bus::handle(Connection& connection, Packet& packet) {
     refuse(connection, RefusedCode::kProtocol, "a link message of the wrong size");
     return;
   }
+  handle_of_link(connection, type, message);
+}
+
+void Bus::handle_of_link(Connection& connection, ControlType type,
+                         const layout::LinkMessage& message) {
   if (type == ControlType::kBye && connection.role == ClientRole::kConsumer) {
     // It has unmapped what it wrote and ends this life of its own will (docs/adr/0005).
     connection.said_bye = true;

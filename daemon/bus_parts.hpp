@@ -51,6 +51,7 @@ struct Connection {
   std::deque<Outgoing> outgoing;  // what did not fit into its socket
   std::uint64_t link = 0;         // a producer's
   bool hung_up = false;
+  bool holds_packet = false;  // looked at, and still in its socket
   bool said_bye = false;
   std::uint64_t kill_at_ns =
       0;                // a consumer that hung up: when its process is ended; 0 never or done

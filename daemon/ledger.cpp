@@ -99,9 +99,10 @@ void Ledger::fold(const std::array<EndedTotals, layout::kKindsMax>& more, const 
     add_totals(next.kinds[kind], more[kind]);
   }
   next.folded = what;
-  // release keeps the copy before it for whoever looks after this process's death: the kernel has
-  // ended all its stores by then, so the order of the program is all that is needed
-  header().ended_version.store_release(version + 1);
+  // No other process sees it before this one has ended, and then the kernel has ended all its
+  // stores: only the compiler may not move the copy behind the word.
+  asm volatile("" ::: "memory");
+  header().ended_version.store_relaxed(version + 1);  // relaxed because the line above suffices
 }
 
 OwnTotals& Ledger::own(std::uint32_t kind) const {

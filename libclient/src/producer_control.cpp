@@ -240,9 +240,11 @@ void ProducerCore::accept_life(ControlPacket& packet) {
   Result<Mapping> ack =
       map_checked(packet.descriptors[0].get(), layout::AckGeometry{options.slots}.bytes(), false,
                   layout::SegmentRole::kAck, options.slots, 0);
-  if (!ack) {
+  if (!ack && ack.error().code == ErrorCode::kMemory) {
     ask_again(life.epoch);
-    return;
+  }
+  if (!ack) {
+    return;  // Its consumer spoilt it: nothing can be learnt from it, the next life brings another.
   }
   auto packet_fds = std::move(packet.descriptors);
   lives.push_back({life.epoch, std::move(*ack), std::move(packet_fds[1]), {}});

@@ -282,11 +282,12 @@ class Scenario {
     strike_in_ = 1 + input_.below(64);
     layout::access_hook = &Scenario::on_access;
   }
-  static void on_access(bool /*is_store*/) {
+  static bool on_access(const void* /*word*/, bool /*is_store*/) {
     if (--current_->strike_in_ == 0) {
       layout::access_hook = nullptr;
       current_->strike();
     }
+    return true;
   }
 
   // ---- honest operations ----

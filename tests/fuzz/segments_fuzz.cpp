@@ -77,7 +77,6 @@ void read_bus(Input& input) {
     const KindInfo info = read_kind(view, kind);
     ACKBUS_ASSERT(info.name.size() <= layout::kNameBytesMax);
   }
-  ACKBUS_ASSERT(read_name(view.words().name).size() <= layout::kNameBytesMax);
 }
 
 // ---- records of a link ----

@@ -12,9 +12,9 @@ namespace {
 
 constexpr Attack kAttacks[] = {
     {"scribble", "random and targeted garbage over the whole submission segment in use",
-     Side::kProducer, 200'000, "broke the protocol", scribble_submission},
+     Side::kProducer, 200'000, "category=violations", scribble_submission},
     {"lie", "every field of descriptor and place in turn, with every nasty value", Side::kProducer,
-     700, "broke the protocol", lie_in_fields},
+     700, "category=violations", lie_in_fields},
     {"payload", "payloads that change between validation and use", Side::kProducer, 2'000, "",
      change_payload_in_use},
     {"never-reap", "sends until nothing is free, and never reaps or reads its socket",

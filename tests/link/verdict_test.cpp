@@ -54,7 +54,7 @@ class Verdict : public ::testing::Test {
   }
 
   // Before every access of the daemon: no verdict without a letter, no place without the verdict.
-  static void watch_order(bool) {
+  static bool watch_order(const void*, bool) {
     layout::access_hook = nullptr;
     Verdict& self = *watched_;
     const bool letter = self.world_.letter(self.watched_ticket_) != nullptr;
@@ -63,6 +63,7 @@ class Verdict : public ::testing::Test {
     self.order_kept_ = self.order_kept_ && (!verdict || letter) && (!place || verdict);
     self.verdict_before_place_ = self.verdict_before_place_ || (verdict && !place);
     layout::access_hook = &Verdict::watch_order;
+    return true;
   }
 
   inline static Verdict* watched_ = nullptr;

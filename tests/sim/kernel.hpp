@@ -118,7 +118,7 @@ class Kernel {
   void start_thread(std::function<void()> body);
   // Waits until `ready` or the time; false when it was the time.
   bool wait(std::function<bool()> ready, std::uint64_t wake_ns);
-  void sleep_until(std::uint64_t wake_ns) {
+  void pause_until(std::uint64_t wake_ns) {
     wait([] { return false; }, wake_ns);
   }
   // Ends the running process at once, as SIGKILL does.

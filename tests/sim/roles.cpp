@@ -185,7 +185,7 @@ struct World::ProducerRole {
     } else if (choice < 8 && (!world.options_.lazy_producers || kernel.chance(100))) {
       take(kernel.pick(3) * 10 * kMs);
     } else if (choice == 8) {
-      kernel.sleep_until(kernel.now_ns + kernel.pick(30) * kMs);
+      kernel.pause_until(kernel.now_ns + kernel.pick(30) * kMs);
     }
   }
 };
@@ -204,7 +204,7 @@ bool World::nobody_may_sleep() const {
 void World::producer_main(std::uint32_t index) {
   ProducerRole role{*this, kernel_, index, kernel_.process().pid, {}, {}, {}};
   while (!role.connect()) {
-    kernel_.sleep_until(kernel_.now_ns + 5 * kMs);
+    kernel_.pause_until(kernel_.now_ns + 5 * kMs);
   }
   while (sending_) {
     role.act();
@@ -304,7 +304,7 @@ struct World::ConsumerRole {
     world.journal_.check_payload(chosen.number, chosen.delivery.payload);
     const std::uint64_t choice = world.quiet_ ? 9 : kernel.pick(10);
     if (choice < 3) {
-      kernel.sleep_until(kernel.now_ns + kernel.pick(25) * kMs);
+      kernel.pause_until(kernel.now_ns + kernel.pick(25) * kMs);
       return;
     }
     if (choice == 3) {
@@ -336,7 +336,7 @@ void World::consumer_main(std::uint32_t queue) {
   ConsumerRole role{*this, kernel_, queue, 1 + static_cast<std::uint32_t>(kernel_.pick(3)),
                     {},    {},      0,     0};
   while (!role.connect()) {
-    kernel_.sleep_until(kernel_.now_ns + 5 * kMs);
+    kernel_.pause_until(kernel_.now_ns + 5 * kMs);
   }
   role.follow_life();
   while (!leaving_) {
