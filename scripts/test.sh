@@ -105,18 +105,19 @@ clang_tidy_check() {
   sources '*.cpp' | (cd "$root" && xargs -0 -r -n 1 -P "$jobs" clang-tidy --quiet -p "$database")
 }
 
-# Everything, real processes and the simulated link included.
+# Everything but what is about the machine or brings its own: the simulated bus and the memory model (their own memory and
+# stacks, see tests/CMakeLists.txt), the models (no code of ours), hostile peers (long).
 address_sanitizer_tests() {
   configure_preset asan
   build_preset asan
-  run_tests asan -E '^(tidy|examples)$'
+  run_tests asan -E '^(tidy|examples)$' -LE '^(hostile|model)$'
 }
 
 sanitized_tests() {  # PRESET FOLDER...
   local preset=$1 names
   shift
   mapfile -t targets < <(unit_targets "$@")
-  targets+=(link_tests)
+  targets+=(link_tests thread_tests)
   [ ${#targets[@]} -gt 0 ] || die "no unit tests in: $*"
   configure_preset "$preset"
   build_preset "$preset" "${targets[@]}"

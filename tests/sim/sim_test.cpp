@@ -37,7 +37,7 @@ void run_seeds(WorldOptions options) {
     run_one(options);
     return;
   }
-  const std::uint64_t seeds = from_environment("ACKBUS_SIM_SEEDS", 20);
+  const std::uint64_t seeds = from_environment("ACKBUS_SIM_SEEDS", 125);
   const std::uint64_t first = from_environment("ACKBUS_SIM_FIRST", 1);
   std::cout << "seeds " << first << " to " << first + seeds - 1 << "\n";
   for (std::uint64_t seed = first; seed < first + seeds; ++seed) {
