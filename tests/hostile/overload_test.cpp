@@ -73,6 +73,11 @@ TEST_F(Overload, ServesEqualLinksEquallyAndKeepsItsMemory) {
   ASSERT_FALSE(more);
   EXPECT_EQ(more.error().code, ErrorCode::kQuota);
   EXPECT_THAT(more.error().text, HasSubstr("[limits] max_links = 6"));
+  // Each link's answers have their memory once its consumer serves it.
+  ASSERT_TRUE(eventually([&] {
+    return std::all_of(pages.begin(), pages.end(),
+                       [](const Watch* page) { return page->checked.load() > 0; });
+  }));
   const json memory = bus.status()["memory"];
   const std::uint64_t before_kib = private_kib(bus.daemon_pid());
   const auto counts = [&] {
