@@ -153,6 +153,7 @@ class Bus {
   void activate(Queue& queue, Connection& consumer);  // the same life twice is ignored
   void activate_again(const Connection& connection);
   void consumer_ended(Queue& queue);
+  [[nodiscard]] bool adopt_unsaid_life(Link& link);
   void hand_over(Link& link);
   void keep_ended_life(Link& link, LinkRecord& record);
   void finish_hand_over(Link& link, std::uint64_t epoch, UniqueFd ack_fd);

@@ -146,6 +146,22 @@ void Bus::ring_all() {
 
 // ---- hand-over ----
 
+// A life that has ended before this daemon could read it: its consumer may have served it all the
+// same, so what it answered and how far it read is looked at before another one begins.
+bool Bus::adopt_unsaid_life(Link& link) {
+  const layout::AckGeometry geometry{link.slots};
+  Result<SegmentMap> map = SegmentMap::map(link.life->ack_fd.get(), geometry.bytes(), false);
+  if (!map) {
+    log.state(LogLevel::kError, "consumers", "ack segment " + std::to_string(link.number),
+              map.error().text);
+    return false;
+  }
+  link.life->ack = std::move(map.value());
+  link.tracker->set_life(layout::AckView(link.life->ack.base(), geometry), link.life->epoch,
+                         link.life->start);
+  return true;
+}
+
 // Step 0 on the worker: letters of what was answered after all are removed, the fresh ack segment
 // is made.
 void Bus::hand_over(Link& link) {
@@ -159,6 +175,9 @@ void Bus::hand_over(Link& link) {
   if (!link.tracker->letters_idle() || link.old_lives.size() >= kOldLivesMax) {
     return;  // do_work() tries again when the letter is done, or when the producer has taken the
              // older acks.
+  }
+  if (link.life && !link.life->ack && !adopt_unsaid_life(link)) {
+    return;  // do_work() tries again.
   }
   link.handing_over = true;
   link.tracker->end_life();

@@ -255,15 +255,13 @@ void ConsumerCore::remove_link(std::uint64_t number) {
   for (auto& ends : links) {
     if (ends && ends->number == number) {
       running -= ends->link->running_count();
-      if (running == 0) {
-        alone_runs = false;
-      }
       figures.skipped += ends->link->skipped();
       figures.duplicates += ends->link->duplicates();
       ends->rung.remove_all(waiter);
       if (ends->link->running_count() > 0) {
         removed.push_back(std::move(ends));
       }
+      alone_runs = alone_runs && !idle();
       ends.reset();
     }
   }
@@ -281,7 +279,7 @@ void ConsumerCore::lose_control() {
   }
   links.clear();
   running = 0;
-  alone_runs = false;
+  alone_runs = alone_runs && !idle();
   epoch = 0;
   reconnect_at_ns = now_ns() + kReconnectPauseMinNs;
   waiter.alarm(reconnect_at_ns);

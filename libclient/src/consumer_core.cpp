@@ -90,8 +90,7 @@ void ConsumerCore::take(std::uint64_t deadline_ns, std::unique_lock<std::mutex>&
 
 // One turn over the links, starting behind the one served last, so that none starves.
 bool ConsumerCore::take_one(std::uint64_t now, Delivery& delivery) {
-  const bool idle = running == 0 && removed.empty();
-  if (epoch == 0 || alone_runs || (wants_alone && !idle)) {
+  if (epoch == 0 || alone_runs || (wants_alone && !idle())) {
     return false;
   }
   wants_alone = false;
@@ -105,7 +104,7 @@ bool ConsumerCore::take_one(std::uint64_t now, Delivery& delivery) {
       continue;
     }
     for (int skips = 0; skips < kSkipsPerTurn; ++skips) {
-      const NextResult result = ends->link->next(now, idle, supersedes, delivery);
+      const NextResult result = ends->link->next(now, idle(), supersedes, delivery);
       if (result == NextResult::kSkipped) {
         ring(*ends);
         continue;
@@ -143,9 +142,7 @@ ConsumerCore::LinkEnds* ConsumerCore::find(const Delivery& delivery) {
 void ConsumerCore::finished(LinkEnds& ends) {
   const bool held_back = running >= options.max_running || alone_runs || wants_alone;
   running -= 1;
-  if (running == 0) {
-    alone_runs = false;
-  }
+  alone_runs = alone_runs && !idle();
   if (sleeps || (exposed && held_back)) {
     waiter.raise();  // What waited for this answer may be taken now.
   }
@@ -160,9 +157,10 @@ Error ConsumerCore::refuse_answer(const Delivery& delivery) {
     }
   }
   std::erase_if(removed, [](const auto& ends) { return ends->link->running_count() == 0; });
-  if (removed.empty() && wants_alone && (sleeps || exposed)) {
+  if (idle() && (wants_alone || alone_runs) && (sleeps || exposed)) {
     waiter.raise();
   }
+  alone_runs = alone_runs && !idle();
   return not_running(delivery);
 }
 

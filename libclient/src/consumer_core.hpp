@@ -50,6 +50,8 @@ struct ConsumerCore {
     std::unique_ptr<ConsumerLink> link;
   };
 
+  // Nothing runs, on a link that is gone either.
+  [[nodiscard]] bool idle() const { return running == 0 && removed.empty(); }
   [[nodiscard]] LinkEnds* find(const Delivery& delivery);
 
   ConsumerOptions options;

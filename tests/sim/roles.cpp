@@ -267,6 +267,9 @@ struct World::ConsumerRole {
     const std::uint64_t now = consumer->statistics().epoch;
     if (now != epoch) {  // Its links are gone with the daemon's memory, and what it ran with them.
       world.journal_.life_ended(life);
+      for (const Running& gone : running) {  // Answered all the same, as the library asks.
+        [[maybe_unused]] const Result<void> refused = consumer->ack(gone.delivery);
+      }
       running.clear();
       epoch = now;
       life = now == 0 ? 0 : world.next_life_++;

@@ -157,6 +157,7 @@ void World::start_consumer(std::uint32_t queue) {
     note("consumer " + std::to_string(pid) + (killed ? " was killed" : " ended"));
     consumers_alive_ -= 1;
     journal_.life_ended(life_of_[pid]);
+    journal_.consumer_died = journal_.consumer_died || killed;
     if (!leaving_) {
       kernel_.after(kernel_.pick(50) * kMs, [this, queue] { start_consumer(queue); });
     }
