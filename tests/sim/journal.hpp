@@ -92,7 +92,7 @@ class Journal {
   // The disk fails and daemons die: a letter that was to be taken back or marked then may stay as
   // it was, because its message is Final before the disk has followed.
   bool letters_may_lag = false;
-  bool consumer_died = false;  // maybe between begin and the return of take()
+  bool consumer_died = false;                 // maybe between begin and the return of take()
   std::map<OutcomeCode, std::uint64_t> seen;  // outcomes, for people
 
  private:
