@@ -80,6 +80,14 @@ struct HandOver {
   bool sole_begun = false;    // in the whole queue exactly one message was begun and unanswered
 };
 
+// Outcome words carry the public outcome codes (ackbus/outcome.hpp): these two end a message by the
+// verdict itself.
+[[nodiscard]] constexpr bool ended_by_verdict(std::uint8_t outcome) {
+  constexpr std::uint8_t kExhausted = 4;
+  constexpr std::uint8_t kClosed = 8;
+  return outcome == kExhausted || outcome == kClosed;
+}
+
 class LinkTracker {
  public:
   LinkTracker(TrackerHost& host, layout::SubmissionView submission, layout::TrackingView tracking,

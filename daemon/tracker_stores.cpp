@@ -81,7 +81,11 @@ bool LinkTracker::all_final() const {
     const bool settled = layout::outcome_sequence(view->outcome) == view->descriptor.number;
     const bool answered =
         view->acked && layout::answer_code(view->answer.code_flags) != AckCode::kSkippedVerdict;
-    const bool owes_letter = view->entry.state == PendingState::kExhausting;
+    // A verdict whose message had been answered before its producer heard of it: the letter has to
+    // say so first.
+    const bool late = settled && view->entry.state == PendingState::kVerdict &&
+                      !ended_by_verdict(layout::outcome_code(view->outcome));
+    const bool owes_letter = view->entry.state == PendingState::kExhausting || late;
     if (owes_letter || (!answered && !settled && !decided(view->entry.state))) {
       return false;  // A Skipped{verdict} is final when its verdict stands.
     }

@@ -15,20 +15,13 @@ using layout::VerdictReason;
 
 namespace {
 
-// Outcome words carry the public outcome codes (ackbus/outcome.hpp): these end a message by the
-// verdict itself.
+// Outcome words carry the public outcome codes (ackbus/outcome.hpp).
 constexpr std::uint8_t kOutcomeSuccess = 1;
 constexpr std::uint8_t kOutcomePartialSuccess = 2;
-constexpr std::uint8_t kOutcomeExhausted = 4;
-constexpr std::uint8_t kOutcomeClosed = 8;
 
 constexpr std::uint64_t kLetterPauseNs = 1'000'000'000;  // the store refused: try again then
 constexpr std::uint64_t kLateLookNs =
     5'000'000;  // when to look whether the producer had taken an ack first
-
-bool ended_by_verdict(std::uint8_t outcome) {
-  return outcome == kOutcomeExhausted || outcome == kOutcomeClosed;
-}
 
 }  // namespace
 

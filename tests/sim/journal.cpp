@@ -83,9 +83,10 @@ void Journal::outcome(std::uint64_t number, const Outcome& outcome) {
   if (never_ran(outcome) && fate.runs > 0) {
     return fail("it says that it never ran, but it did", number);
   }
-  if (outcome.reason == OutcomeReason::kUnknown && !fate.store_lost) {
+  if (outcome.reason == OutcomeReason::kUnknown && !lost_store_) {
     return fail("Closed (unknown) without a lost store", number);
   }
+  fate.store_lost = fate.store_lost || outcome.reason == OutcomeReason::kUnknown;
   fate.outcome = outcome;
   fate.outcome->notes = nullptr;  // They are the producer's memory.
   seen[outcome.code] += 1;

@@ -281,9 +281,10 @@ bool Kernel::let_time_pass() {
     return false;
   }
   now_ns = std::max(now_ns, next_ns);
+  last_ = nullptr;  // Whoever runs next counts as another.
   visit([&](const Process&, Thread& thread) {
     if (!somebody_stands_still && thread.waits && thread.wake_ns <= now_ns && !thread.ready()) {
-      thread.alone_since = switches + (last_ == &thread ? 0 : 1);
+      thread.alone_since = switches + 1;
     }
   });
   return true;
