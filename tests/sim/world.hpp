@@ -28,8 +28,6 @@ struct WorldOptions {
   std::uint32_t producer_kills = 1;
   std::uint32_t store_losses = 0;
   bool goodbyes = true;  // clients end in order now and then
-  bool hang_ups =
-      false;  // a consumer's socket closes and the process may not be killed for a while
   bool untracked = true;
   bool cancels = true;
   bool nacks = true;
