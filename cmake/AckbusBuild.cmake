@@ -2,6 +2,7 @@
 # functions that the folders' own CMakeLists.txt use.
 
 option(ACKBUS_TESTS "Build the tests" ON)
+option(ACKBUS_TEST_POINTS "Named points at which a test can stop or kill a process (docs/chaos.md); never in a release" OFF)
 set(ACKBUS_SANITIZE "" CACHE STRING "Sanitizers to build with: empty, 'address,undefined' or 'thread'")
 
 if(NOT CMAKE_BUILD_TYPE)
@@ -31,6 +32,15 @@ target_compile_definitions(ackbus_build INTERFACE ACKBUS_VERSION="${PROJECT_VERS
 if(ACKBUS_SANITIZE)
   target_compile_options(ackbus_build INTERFACE -fsanitize=${ACKBUS_SANITIZE} -fno-omit-frame-pointer -g -O1)
   target_link_options(ackbus_build INTERFACE -fsanitize=${ACKBUS_SANITIZE})
+endif()
+
+if(ACKBUS_TEST_POINTS)
+  # Alone in needing nothing of ours: everything else is linked with it.
+  add_library(ackbus_points STATIC ${CMAKE_SOURCE_DIR}/tests/chaos/reach_point.cpp)
+  target_include_directories(ackbus_points PRIVATE ${CMAKE_SOURCE_DIR})
+  target_compile_options(ackbus_points PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
+  target_compile_definitions(ackbus_build INTERFACE ACKBUS_TEST_POINTS)
+  target_link_libraries(ackbus_build INTERFACE ackbus_points)
 endif()
 
 find_package(Threads REQUIRED)

@@ -9,6 +9,7 @@
 #include "daemon/bus.hpp"
 #include "shm_layout/assert.hpp"
 #include "shm_layout/check.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 
@@ -232,7 +233,9 @@ void Bus::grant_link(Connection& connection, const layout::HelloMessage& hello, 
            "the service manager does not keep this link's memory: see the daemon's log");
     return;
   }
+  ACKBUS_POINT(kLinkKept);
   record.state = RecordState::kUsed;  // From here on a new daemon knows the link.
+  ACKBUS_POINT(kLinkBooked);
   connection.link = link->number;
   link_by_record[index] = link->number;
   welcome(connection, hello.header.request);
@@ -243,6 +246,7 @@ void Bus::grant_link(Connection& connection, const layout::HelloMessage& hello, 
   granted.slots = link->slots;
   granted.arena_bytes = link->arena_bytes;
   send(connection, granted, {link->submission_fd.get(), readable.value().get()});
+  ACKBUS_POINT(kLinkGranted);
   links.emplace(link->number, std::move(link));
 }
 

@@ -4,6 +4,7 @@
 
 #include "daemon/bus.hpp"
 #include "shm_layout/check.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 
@@ -63,6 +64,7 @@ void Bus::activate_next(Queue& queue) {
   QueueRecord& record = ledger.queue(queue.index);
   record.active_connection = next->number;
   record.epoch = queue.epoch;
+  ACKBUS_POINT(kActivated);
   layout::ActivatedMessage message{};
   message.header = layout::control_header<layout::ActivatedMessage>(ControlType::kActivated);
   message.epoch = queue.epoch;
@@ -75,6 +77,7 @@ void Bus::activate_next(Queue& queue) {
   } else {
     send(*next, message);
   }
+  ACKBUS_POINT(kActivationSent);
   log.line(LogLevel::kInfo, "consumers", "consumer active",
            {{"queue", queue.name},
             {"epoch", std::to_string(queue.epoch)},
@@ -102,9 +105,11 @@ void Bus::consumer_ended(Queue& queue) {
             {"begun", std::to_string(begun)},
             {"standbys", std::to_string(queue.standbys.size())}});
   queue.begun_at_end = begun;
+  ACKBUS_POINT(kLifeEnded);
   queue.active = 0;
   queue.ending = false;
   ledger.queue(queue.index).active_connection = 0;
+  ACKBUS_POINT(kLifeUnbooked);
   queue.made[0] = PublishedSegment{};
   queue.made[1] = PublishedSegment{};
   ring_all();
@@ -198,7 +203,8 @@ void Bus::finish_hand_over(Link& link, std::uint64_t epoch, UniqueFd ack_fd) {
   plan.counts_deaths = !queues[link.queue]->ended_in_order;
   const std::uint64_t start = link.tracker->hand_over_start(record.first_sequence);
   link.tracker->settle_ended_life(plan, start, fresh);  // 1
-  auto life = std::make_unique<Life>();                 // 2
+  ACKBUS_POINT(kEndedLifeSettled);
+  auto life = std::make_unique<Life>();  // 2
   life->epoch = epoch;
   life->slots = link.slots;
   life->start = start;
@@ -211,6 +217,7 @@ void Bus::finish_hand_over(Link& link, std::uint64_t epoch, UniqueFd ack_fd) {
   fresh.words().redelivery_cursor.store_release(life->redelivery_start);  // [E13] likewise
   life->ack_fd = std::move(ack_fd);
   keep(life_store_name(link.record, epoch), life->ack_fd.get());
+  ACKBUS_POINT(kLifeKept);
   if (link.life) {
     if (link.life->mapped) {  // Its producer still takes the acks of it.
       const auto free = std::find_if(std::begin(record.old_lives), std::end(record.old_lives),
@@ -226,10 +233,13 @@ void Bus::finish_hand_over(Link& link, std::uint64_t epoch, UniqueFd ack_fd) {
   }
   record.life = {epoch, start, life->redelivery_start, 0};
   link.life = std::move(life);
+  ACKBUS_POINT(kLifeBooked);
   link.tracker->redeliver(plan, start, monotonic_ns());  // 3
-  link.tracker->move_epoch(epoch, start);                // 4
+  ACKBUS_POINT(kRedelivered);
+  link.tracker->move_epoch(epoch, start);  // 4
   wake(link.connection);
   send_add_link(link);  // 5
+  ACKBUS_POINT(kHandedOver);
 }
 
 // Makes new pipes each time: both ends take what came last, and both writers ring once.
@@ -286,6 +296,7 @@ void Bus::life_mapped(Link& link, std::uint64_t epoch) {
     life.ack = std::move(map.value());
     life.mapped = true;
     ledger.link(link.record).life.mapped = 1;
+    ACKBUS_POINT(kLifeSealed);
     const layout::AckView view(life.ack.base(), geometry);
     link.tracker->set_life(view, epoch, life.start);
     if (link.own) {
@@ -296,6 +307,7 @@ void Bus::life_mapped(Link& link, std::uint64_t epoch) {
     }
   }
   tell_life(link, life);
+  ACKBUS_POINT(kLifeTold);
   wake(queues[link.queue]->active);  // What was published before the producer knew whom to ring.
 }
 
@@ -363,6 +375,7 @@ void Bus::life_drained(Link& link, std::uint64_t epoch) {
     return;
   }
   fold_life(**found);
+  ACKBUS_POINT(kLifeFolded);
   for (LifeRecord& old : ledger.link(link.record).old_lives) {
     if (old.epoch == epoch) {
       old.epoch = 0;
@@ -373,6 +386,7 @@ void Bus::life_drained(Link& link, std::uint64_t epoch) {
   descriptors.push_back(std::move((*found)->ack_fd));
   link.old_lives.erase(found);
   worker->release(std::move(descriptors));
+  ACKBUS_POINT(kLifeForgotten);
 }
 
 }  // namespace ackbus::daemon

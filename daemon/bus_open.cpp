@@ -13,6 +13,7 @@
 #include <algorithm>
 
 #include "daemon/bus.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 namespace {
@@ -81,6 +82,7 @@ Result<std::unique_ptr<Bus>> Bus::open(BusOptions options, Log& log) {
   bus->return_lost_redrives();
   bus->ledger.header().incarnation += 1;
   bus->write_kinds();
+  ACKBUS_POINT(kRecovered);
   if (const Result<void> listening = bus->listen(kept); !listening) {
     return listening.error();
   }

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "daemon/bus.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 
@@ -34,6 +35,7 @@ void Bus::write_kinds() {
         row.number.load_relaxed();  // relaxed because this process alone writes it
     row.number.store_relaxed(0);    // relaxed because the fence orders it
     layout::fence_release();        // [E20] number 0 before the fields
+    ACKBUS_POINT(kKindRowOpen);
     write_name(row.name, kind == nullptr ? "" : kind->name);
     std::uint32_t flags = kind == nullptr ? 0U : static_cast<std::uint32_t>(layout::kKindDefined);
     flags |= kind != nullptr && kind->supersede ? layout::kKindSupersede : 0U;
@@ -47,6 +49,7 @@ void Bus::write_kinds() {
     row.max_payload_bytes.store_relaxed(kind == nullptr ? 0 : kind->max_payload_bytes);
     row.number.store_release(
         before + 1);  // [E20] release: the row is whole; pairs with read_kind() of clients
+    ACKBUS_POINT(kKindRowPublished);
   }
   auto& moved = view.words().kinds_moved;
   moved.store_release(moved.load_relaxed() +
@@ -59,6 +62,7 @@ void Bus::write_queue_row(const Queue& queue) {
       row.number.load_relaxed();  // relaxed because this process alone writes it
   row.number.store_relaxed(0);    // relaxed because the fence orders it
   layout::fence_release();        // [E20] number 0 before the fields
+  ACKBUS_POINT(kQueueRowOpen);
   write_name(row.name, queue.name);
   row.epoch.store_relaxed(queue.epoch);  // relaxed because the number publishes the fields
   row.consumers.store_relaxed(static_cast<std::uint32_t>(queue.standbys.size()) +
@@ -68,6 +72,7 @@ void Bus::write_queue_row(const Queue& queue) {
         return entry.second->queue == queue.index;
       })));
   row.number.store_release(before + 1);  // [E20] release: the row is whole
+  ACKBUS_POINT(kQueueRowPublished);
 }
 
 }  // namespace ackbus::daemon

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "shm_layout/test_points.hpp"
+
 namespace ackbus::daemon {
 
 using layout::AckCode;
@@ -351,8 +353,10 @@ void LinkTracker::examine_waiting(const SlotView& view, std::uint32_t slot, std:
   std::uint32_t flags = entry.attempt > 1 ? layout::kRedeliverMayHaveRun : 0U;
   flags |= entry.deaths > 0 ? layout::kRedeliverAlone : 0U;
   place_redelivery(slot, sequence, entry.attempt, flags);
+  ACKBUS_POINT(kRetryPlaced);
   entry.due_ns = now_ns;  // Queued: since when, for clock = "commit"
   store(slot, entry);
+  ACKBUS_POINT(kQueuedStored);
   host_.ring_consumer();
 }
 
@@ -374,7 +378,9 @@ void LinkTracker::attempt_over(const SlotView& view, std::uint32_t slot, const L
       delay_ms != 0 ? delay_ms : rules_.backoff.delay_ms(entry.retries, word);
   entry.due_ns = now_ns + pause_ms * kMillisecondNs;
   store(slot, entry);
+  ACKBUS_POINT(kWaitingStored);
   host_.count_retry(layout::kind_of(view.descriptor.kind_flags), cause);
+  ACKBUS_POINT(kRetryCounted);
   host_.arm(slot, entry.due_ns);
 }
 

@@ -5,6 +5,7 @@
 
 #include "daemon/tracker.hpp"
 #include "shm_layout/assert.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 
@@ -209,9 +210,11 @@ void LinkTracker::redeliver(const HandOver& plan, std::uint64_t start, std::uint
     entry.state = PendingState::kWaiting;
     entry.due_ns = now_ns;
     store(slot, entry);
+    ACKBUS_POINT(kHandOverWaiting);
     std::uint32_t flags = may_have_run ? layout::kRedeliverMayHaveRun : 0U;
     flags |= entry.deaths > 0 ? layout::kRedeliverAlone : 0U;
     place_redelivery(slot, sequence, entry.attempt, flags);
+    ACKBUS_POINT(kHandOverPlaced);
     entry.state = PendingState::kQueued;
     store(slot, entry);
   }
@@ -220,8 +223,10 @@ void LinkTracker::redeliver(const HandOver& plan, std::uint64_t start, std::uint
 // Step 4.
 void LinkTracker::move_epoch(std::uint64_t epoch, std::uint64_t start) {
   tracking_.words().start.store_relaxed(start);  // relaxed because the epoch publishes it
+  ACKBUS_POINT(kStartStored);
   tracking_.words().epoch.store_release(
       epoch);  // [E14] release: the ended life's last stores are to be taken now
+  ACKBUS_POINT(kEpochMoved);
   intervene();
 }
 

@@ -5,6 +5,7 @@
 
 #include "daemon/tracker.hpp"
 #include "shm_layout/assert.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 
@@ -42,6 +43,7 @@ void LinkTracker::start_verdict(const SlotView& view, std::uint32_t slot, Verdic
   entry.epoch = epoch_;
   store(slot, entry);
   intervene();
+  ACKBUS_POINT(kExhaustingStored);
   if (const std::optional<SlotView> again = look(slot);
       again && again->descriptor.number == entry.sequence) {
     continue_verdict(*again, slot, now_ns);
@@ -59,6 +61,7 @@ void LinkTracker::end_undelivered(const SlotView& view, std::uint32_t slot, std:
   entry.epoch = epoch_;
   store(slot, entry);
   intervene();
+  ACKBUS_POINT(kUndeliveredStored);
   const std::optional<SlotView> again = look(slot);
   if (!again || again->descriptor.number != entry.sequence) {
     return;
@@ -155,6 +158,7 @@ void LinkTracker::letter_done(std::uint32_t slot, std::uint64_t sequence, Letter
     withdraw_verdict(gone, slot);
     return;
   }
+  ACKBUS_POINT(kLetterHeard);
   finish_verdict(slot, sequence);
   host_.arm(slot, now_ns + kLateLookNs);
 }
@@ -164,10 +168,13 @@ void LinkTracker::finish_verdict(std::uint32_t slot, std::uint64_t sequence) {
   entry.state = PendingState::kVerdict;  // Keeps the epoch in which it went Exhausting.
   store(slot, entry);
   intervene();
+  ACKBUS_POINT(kVerdictStored);
   announce(slot, sequence, entry.reason);
+  ACKBUS_POINT(kVerdictAnnounced);
   const std::optional<SlotView> view = look(slot);
   host_.count_dead(view ? layout::kind_of(view->descriptor.kind_flags) : std::uint16_t{0},
                    entry.reason);
+  ACKBUS_POINT(kVerdictCounted);
   if (view && view->descriptor.number == sequence) {
     note_late(*view, slot);
   }
@@ -179,6 +186,7 @@ void LinkTracker::withdraw_verdict(const SlotView& view, std::uint32_t slot) {
   if (view.descriptor.number == mirror.entry.sequence) {
     host_.remove_letter(view.descriptor);
   }
+  ACKBUS_POINT(kWithdrawing);
   mirror.letter_written = false;
   PendingCopyValue entry = mirror.entry;
   entry.state = PendingState::kFinal;
@@ -196,6 +204,7 @@ void LinkTracker::withdraw_undelivered(const SlotView& view, std::uint32_t slot)
   entry.state = PendingState::kReserved;
   entry.reason = VerdictReason::kReserved;
   store(slot, entry);
+  ACKBUS_POINT(kUndeliveredWithdrawn);
   intervene();
 }
 
@@ -212,6 +221,7 @@ void LinkTracker::note_late(const SlotView& view, std::uint32_t slot) {
   }
   if (outcome == kOutcomeSuccess || outcome == kOutcomePartialSuccess) {
     host_.mark_late_success(view.descriptor);
+    ACKBUS_POINT(kLateNoted);
   } else {
     host_.remove_letter(view.descriptor);
   }

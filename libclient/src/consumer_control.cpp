@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "libclient/src/consumer_core.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus {
 
@@ -207,6 +208,7 @@ void ConsumerCore::add_link(ControlPacket& packet) {
                         life.main_start, life.redelivery_start, !register_membarrier()});
   ends->link->bound_payloads(bounds);
   waiter.add(ends->rung.get());
+  ACKBUS_POINT(kAckMapped);
   say_mapped(life.link);
   const auto hole = std::find(links.begin(), links.end(), nullptr);
   if (hole != links.end()) {

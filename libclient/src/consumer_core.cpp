@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "shm_layout/assert.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus {
 
@@ -191,6 +192,7 @@ Result<void> ConsumerCore::progress(const Delivery& delivery, std::uint32_t retr
 
 void ConsumerCore::ring(LinkEnds& ends) {
   if (ends.link->must_ring()) {
+    ACKBUS_POINT(kConsumerRings);
     Waiter::ring(ends.ring.get());
   }
 }
@@ -213,6 +215,7 @@ bool ConsumerCore::arm_and_look() {
   }
   layout::fence_full();  // [F2] armed before the last look; pairs with the writers' fence before
                          // they read `sleeping`
+  ACKBUS_POINT(kConsumerArmed);
   if (heard) {
     return true;
   }

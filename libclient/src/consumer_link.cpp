@@ -6,6 +6,7 @@
 #include "libclient/src/ack_text.hpp"
 #include "libclient/src/prefetch.hpp"
 #include "shm_layout/assert.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus {
 
@@ -60,9 +61,11 @@ NextResult ConsumerLink::next_redelivery(std::uint64_t now_ns, bool idle, std::u
       return NextResult::kWantsAlone;
     }
   }
+  ACKBUS_POINT(kRedeliveryObserved);
   next_redelivery_ += 1;
   ack_.words().redelivery_cursor.store_release(
       next_redelivery_);  // [E13] release: the daemon may rewrite the place
+  ACKBUS_POINT(kRedeliveryCursorPublished);
   if (!known) {
     add(ack_.counters(0).stale);
     return NextResult::kSkipped;  // The slot holds something else by now.
@@ -104,9 +107,11 @@ ACKBUS_HOT NextResult ConsumerLink::next_main(std::uint64_t now_ns, std::uint64_
   if (sound && (candidate.flags & layout::kFlagInline) != 0) {
     layout::inline_load(place.inline_words, copy.length, inlined_[copy.slot]);
   }
+  ACKBUS_POINT(kMainObserved);
   next_main_ += 1;
   ack_.words().cursor.store_release(
       next_main_);  // [E12] release: read before acted on; pairs with the daemon's scan
+  ACKBUS_POINT(kCursorPublished);
   if (!sound) {
     add(ack_.words().rejected);
     return NextResult::kSkipped;
@@ -208,6 +213,7 @@ ACKBUS_HOT NextResult ConsumerLink::begin(const Candidate& candidate, std::uint6
                            // membarrier can't help
   }
   follow_interventions(now_ns);
+  ACKBUS_POINT(kInterventionsRead);
   if (mine.finished >= candidate.sequence) {
     return NextResult::kSkipped;  // Given back before, and its verdict was answered just now.
   }
@@ -292,6 +298,7 @@ ACKBUS_HOT void ConsumerLink::take_up(const Candidate& candidate, bool may_have_
   if (candidate.attempt > 1) {
     add(counters.redelivered);
   }
+  ACKBUS_POINT(kTakenUp);
 }
 
 ACKBUS_HOT bool ConsumerLink::locate_payload(const Candidate& candidate, Delivery& begun) {

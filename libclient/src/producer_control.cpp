@@ -5,6 +5,7 @@
 
 #include "libclient/src/producer_core.hpp"
 #include "shm_layout/assert.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus {
 
@@ -164,6 +165,7 @@ Result<void> ProducerCore::adopt_link(const ControlPacket& packet) {
   layout::LinkMessage mapped{};
   mapped.header = layout::control_header<layout::LinkMessage>(ControlType::kMapped);
   mapped.link = link_number;
+  ACKBUS_POINT(kSubmissionMapped);
   if (!control.send(mapped)) {
     return Error{ErrorCode::kDisconnected, "the daemon hung up while this process connected"};
   }
@@ -250,6 +252,7 @@ void ProducerCore::accept_life(ControlPacket& packet) {
   lives_seen += 1;
   link->add_life({life.epoch, life.main_start,
                   layout::AckView(lives.back().ack.base(), layout::AckGeometry{options.slots})});
+  ACKBUS_POINT(kLifeHeard);
 }
 
 // Lives whose acks were all taken: their memory goes, and the daemon may drop the old segment.
@@ -274,6 +277,7 @@ void ProducerCore::tell_drained() {
       return;
     }
     drained_untold.pop_front();
+    ACKBUS_POINT(kDrainedTold);
   }
 }
 

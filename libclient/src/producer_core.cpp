@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "shm_layout/test_points.hpp"
+
 namespace ackbus {
 
 using layout::ControlType;
@@ -168,6 +170,7 @@ bool ProducerCore::arm_and_look() {
   link->arm(++sleep_generation);
   layout::fence_full();  // [F2] armed before the last look; pairs with the writers' fence before
                          // they read `sleeping`
+  ACKBUS_POINT(kProducerArmed);
   return heard || link->has_work();
 }
 

@@ -8,6 +8,7 @@
 
 #include "libclient/src/hot.hpp"
 #include "libclient/src/producer_link.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus {
 
@@ -52,11 +53,13 @@ ACKBUS_HOT bool ProducerLink::settle(std::uint32_t slot, const Ending& ending) {
   // [E18] release: the daemon takes it for the outcome; pairs with the acquire in tracker.cpp
   submission_.descriptor(slot).outcome.store_release(
       layout::pack_outcome(mine.sequence, static_cast<std::uint8_t>(code)));
+  ACKBUS_POINT(kOutcomeStored);
   if (fence_after_outcome_) {
     layout::fence_full();  // [F1] outcome before the look at interventions, where the daemon's
                            // membarrier can't help
   }
   count(mine.kind, code);
+  ACKBUS_POINT(kOutcomeCounted);
   Outcome& outcome = outcomes_.outcome(mine.node);
   outcome.code = code;
   outcome.reason = ending.reason;
@@ -120,6 +123,7 @@ ACKBUS_HOT void ProducerLink::free_slot(std::uint32_t slot) {
     freed_.push_back(slot);
   }
   free_.push_back(slot);
+  ACKBUS_POINT(kSlotFreed);
 }
 
 // When a slot is free: docs/architecture.md, "When a slot is free".
