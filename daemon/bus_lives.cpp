@@ -229,6 +229,8 @@ void Bus::finish_hand_over(Link& link, std::uint64_t epoch, UniqueFd ack_fd) {
     } else {
       [[maybe_unused]] const auto gone =
           store.remove(life_store_name(link.record, link.life->epoch));
+      // Nobody began anything in it. A daemon that was started meanwhile has read it all the same.
+      link.tracker->forget_life();
     }
   }
   record.life = {epoch, start, life->redelivery_start, 0};

@@ -110,6 +110,8 @@ class LinkTracker {
   // ---- the end of a life ----
   // Its process has ended: what it had begun waits for the hand-over; verdicts and max_wait go on.
   void end_life() { ended_ = true; }
+  // Its memory goes before the next life is set.
+  void forget_life() { ack_ = layout::AckView(); }
   // Freezes the link for a hand-over: false while a letter is being written.
   [[nodiscard]] bool letters_idle() const { return letters_running_ == 0; }
   // Messages begun and unanswered in the ended life.
