@@ -102,6 +102,7 @@ struct Link final : TrackerHost {
   void mark_late_success(const layout::DescriptorCopy& descriptor) override;
   void count_retry(std::uint16_t kind, RetryCause cause) override;
   void count_dead(std::uint16_t kind, layout::VerdictReason reason) override;
+  void submit_for_letter(AllocatorWorker::Job job);
 
   Bus& bus;
   std::uint32_t record;  // in the ledger
@@ -268,7 +269,7 @@ class Bus {
   // ---- dead letters (bus_letters.cpp) ----
   void write_letter(Link& link, const LetterDraft& draft);
   std::uint64_t watch_letters(std::uint64_t now_ns);  // gives when to call again
-  void submit_or_keep(AllocatorWorker::Job job);
+  void submit_or_keep(AllocatorWorker::Job job, AllocatorWorker::Job done = {});
   void submit_kept_jobs();
   [[nodiscard]] Letter letter_of(const Link& link, const LetterDraft& draft) const;
   // The daemon's own link to a queue, for redrive; null while its memory is being made.
@@ -341,11 +342,11 @@ class Bus {
   bool store_fails = false;          // the last one of them
   Door door;
   std::vector<LetterPlace> refused_letters;      // by the full worker: tried again
-  std::deque<AllocatorWorker::Job> kept_jobs;    // for the worker, once it has room
+  // For the worker, once it has room: what it does, and what follows on the bus thread.
+  std::deque<std::pair<AllocatorWorker::Job, AllocatorWorker::Job>> kept_jobs;
   std::vector<std::uint32_t> own_links_coming;   // queues whose own link is being made
   std::vector<std::uint64_t> ended_connections;  // connections to be dropped at the end of the turn
-  bool stopping = false;
-  bool closed_for_good = false;
+  bool stopping = false, closed_for_good = false;
 
   // ---- what the tools' queries take (bus_query_letters.cpp, bus_redrive.cpp) ----
   // Redrives that wait for room on a link of the daemon's own; gives when to call again.

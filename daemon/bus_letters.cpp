@@ -190,10 +190,21 @@ void Bus::keep_pending_letters(Link& link, layout::VerdictReason reason) {
   }
 }
 
+// The link stays until the disk has followed: a daemon that dies before finds it again, and with it
+// what its letter still needs.
+void Link::submit_for_letter(AllocatorWorker::Job job) {
+  jobs += 1;
+  bus.submit_or_keep(std::move(job), [&bus = bus, number = number] {
+    if (Link* link = bus.find_link(number)) {
+      link->jobs -= 1;
+    }
+  });
+}
+
 void Link::remove_letter(const layout::DescriptorCopy& descriptor) {
   const LetterId id = id_of(descriptor);
   if (bus.letters && bus.letters->exists(id)) {
-    bus.submit_or_keep(
+    submit_for_letter(
         [store = bus.letters, id] { [[maybe_unused]] const auto removed = store->remove(id); });
   }
 }
@@ -201,21 +212,21 @@ void Link::remove_letter(const layout::DescriptorCopy& descriptor) {
 void Link::mark_late_success(const layout::DescriptorCopy& descriptor) {
   bus.ledger.own(layout::kind_of(descriptor.kind_flags)).late_success += 1;
   if (bus.letters) {
-    bus.submit_or_keep([store = bus.letters, id = id_of(descriptor)] {
+    submit_for_letter([store = bus.letters, id = id_of(descriptor)] {
       [[maybe_unused]] const auto marked = store->mark_late_success(id);
     });
   }
 }
 
 // A job that the full worker does not take is tried again each turn, in order.
-void Bus::submit_or_keep(AllocatorWorker::Job job) {
-  if (!kept_jobs.empty() || !worker->submit(job, {})) {
-    kept_jobs.push_back(std::move(job));
+void Bus::submit_or_keep(AllocatorWorker::Job job, AllocatorWorker::Job done) {
+  if (!kept_jobs.empty() || !worker->submit(job, done)) {
+    kept_jobs.emplace_back(std::move(job), std::move(done));
   }
 }
 
 void Bus::submit_kept_jobs() {
-  while (!kept_jobs.empty() && worker->submit(kept_jobs.front(), {})) {
+  while (!kept_jobs.empty() && worker->submit(kept_jobs.front().first, kept_jobs.front().second)) {
     kept_jobs.pop_front();
   }
 }

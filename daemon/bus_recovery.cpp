@@ -273,11 +273,11 @@ void Bus::clean_letters(Link& link) {
     const Ending ending = ending_taken(*view);
     if (ending == Ending::kSuccess || ending == Ending::kPartialSuccess) {
       // Not counted: the daemon before this one may have.
-      submit_or_keep([store_of_letters = letters, id] {
+      link.submit_for_letter([store_of_letters = letters, id] {
         [[maybe_unused]] const auto marked = store_of_letters->mark_late_success(id);
       });
-    } else if (ending != Ending::kReserved) {
-      link.remove_letter(view->descriptor);
+    } else {
+      link.remove_letter(view->descriptor);  // Also when nobody has taken that answer yet.
     }
   }
 }
