@@ -130,8 +130,9 @@ void LinkTracker::settle_ended_life(const HandOver& plan, std::uint64_t start,
     const bool tracked =
         (layout::flags_of(view->descriptor.kind_flags) & layout::kFlagTracked) != 0;
     if (answered_for_good(*view) && entry.state != PendingState::kVerdict &&
-        entry.state != PendingState::kFinal) {
+        (entry.state != PendingState::kFinal || entry.answer == 0)) {
       entry.state = PendingState::kFinal;
+      entry.answer = static_cast<std::uint8_t>(code);  // Outlives this life's memory.
       store(slot, entry);
     } else if (!tracked && !view->acked && view->begun.sequence != 0 &&
                entry.state != PendingState::kVerdict) {

@@ -17,6 +17,7 @@ struct PendingCopyValue {
   std::uint64_t sequence = 0;
   PendingState state = PendingState::kReserved;
   VerdictReason reason = VerdictReason::kReserved;
+  std::uint8_t answer = 0;  // Final: the AckCode that an ended life had answered with; 0 none
   std::uint32_t attempt = 0;
   std::uint32_t retries = 0;
   std::uint16_t deaths = 0;
@@ -31,7 +32,8 @@ inline void pending_publish(PendingCopy& copy, const PendingCopyValue& value) {
   ACKBUS_POINT(kEntryOpen);
   copy.sequence.store_relaxed(value.sequence);  // relaxed because the version publishes the fields
   copy.state_reason.store_relaxed(static_cast<std::uint32_t>(value.state) |
-                                  static_cast<std::uint32_t>(value.reason) << 8);
+                                  static_cast<std::uint32_t>(value.reason) << 8 |
+                                  static_cast<std::uint32_t>(value.answer) << 16);
   copy.attempt.store_relaxed(value.attempt);
   copy.retries.store_relaxed(value.retries);
   copy.deaths.store_relaxed(static_cast<std::uint32_t>(value.deaths) |
@@ -55,6 +57,7 @@ inline bool pending_copy_read(const PendingCopy& copy, PendingCopyValue& value) 
   const std::uint32_t state_reason = copy.state_reason.load_relaxed();
   value.state = static_cast<PendingState>(state_reason & 0xff);
   value.reason = static_cast<VerdictReason>((state_reason >> 8) & 0xff);
+  value.answer = static_cast<std::uint8_t>((state_reason >> 16) & 0xff);
   value.attempt = copy.attempt.load_relaxed();
   value.retries = copy.retries.load_relaxed();
   const std::uint32_t deaths = copy.deaths.load_relaxed();

@@ -50,9 +50,12 @@ ACKBUS_HOT bool ProducerLink::settle(std::uint32_t slot, const Ending& ending) {
   Slot& mine = slots_[slot];
   mine.set(kSettled);
   const OutcomeCode code = ending.code;
+  const std::uint64_t outcome_word =
+      layout::pack_outcome(mine.sequence, static_cast<std::uint8_t>(code));
+  // relaxed because the daemon asks for it only after this process has ended
+  submission_.counters(static_cast<std::uint32_t>(mine.kind)).settling.store_relaxed(outcome_word);
   // [E18] release: the daemon takes it for the outcome; pairs with the acquire in tracker.cpp
-  submission_.descriptor(slot).outcome.store_release(
-      layout::pack_outcome(mine.sequence, static_cast<std::uint8_t>(code)));
+  submission_.descriptor(slot).outcome.store_release(outcome_word);
   ACKBUS_POINT(kOutcomeStored);
   if (fence_after_outcome_) {
     layout::fence_full();  // [F1] outcome before the look at interventions, where the daemon's
