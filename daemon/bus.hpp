@@ -102,6 +102,12 @@ struct Link final : TrackerHost {
   void mark_late_success(const layout::DescriptorCopy& descriptor) override;
   void count_retry(std::uint16_t kind, RetryCause cause) override;
   void count_dead(std::uint16_t kind, layout::VerdictReason reason) override;
+  void count_late(std::uint16_t kind) override;
+  void will_count_retry(std::uint32_t slot, std::uint64_t version, std::uint16_t kind,
+                        RetryCause cause) override;
+  void will_count_dead(std::uint32_t slot, std::uint64_t version, std::uint16_t kind,
+                       layout::VerdictReason reason) override;
+  void will_count_late(std::uint32_t slot, std::uint64_t version, std::uint16_t kind) override;
   void submit_for_letter(AllocatorWorker::Job job);
 
   Bus& bus;
@@ -239,8 +245,9 @@ class Bus {
   void end_link_if_final(Link& link);
   void remove_link(std::uint64_t number);
   void close_link(Link& link, layout::VerdictReason reason, const std::string& why);
-  void fold_life(const Life& life);
+  void fold_life(const Link& link, const Life& life);
   void fold_link(Link& link);
+  void keep_counter_promise(const Link& link);
   Link* find_link(std::uint64_t number);
   [[nodiscard]] TrackerRules rules_of(const Link& link) const;
   [[nodiscard]] std::optional<std::string> over_quota(const Connection& connection,
@@ -332,16 +339,13 @@ class Bus {
   std::map<std::uint64_t, std::unique_ptr<Link>> links;
   std::vector<std::uint64_t> link_by_record;  // number, 0 none: the wheel's keys name records
   std::vector<std::unique_ptr<Queue>> queues;
-  std::uint64_t started_ns = 0;
-  std::uint64_t loop_turns = 0;
-  std::uint64_t loop_busy_ns = 0;
-  std::uint64_t loop_longest_ns = 0;
+  std::uint64_t started_ns = 0, loop_turns = 0, loop_busy_ns = 0, loop_longest_ns = 0;
   std::uint64_t reserved_bytes = 0;  // of segments being allocated
   std::uint64_t refused = 0;         // hellos
   std::uint64_t store_failures = 0;  // descriptors that the service manager did not take
   bool store_fails = false;          // the last one of them
   Door door;
-  std::vector<LetterPlace> refused_letters;      // by the full worker: tried again
+  std::vector<LetterPlace> refused_letters;  // by the full worker: tried again
   // For the worker, once it has room: what it does, and what follows on the bus thread.
   std::deque<std::pair<AllocatorWorker::Job, AllocatorWorker::Job>> kept_jobs;
   std::vector<std::uint32_t> own_links_coming;   // queues whose own link is being made

@@ -210,7 +210,6 @@ void Link::remove_letter(const layout::DescriptorCopy& descriptor) {
 }
 
 void Link::mark_late_success(const layout::DescriptorCopy& descriptor) {
-  bus.ledger.own(layout::kind_of(descriptor.kind_flags)).late_success += 1;
   if (bus.letters) {
     submit_for_letter([store = bus.letters, id = id_of(descriptor)] {
       [[maybe_unused]] const auto marked = store->mark_late_success(id);

@@ -48,8 +48,8 @@ void Bus::remove_link(std::uint64_t number) {
   fold_link(link);
   ACKBUS_POINT(kLinkFolded);
   LinkRecord& record = ledger.link(link.record);
-  record.state = RecordState::kFree;  // After the totals were folded: a crash between counts it
-                                      // twice, never less.
+  record.state = RecordState::kFree;
+  ledger.folded();
   ACKBUS_POINT(kLinkFreed);
   for (const char kind : {'s', 't'}) {
     [[maybe_unused]] const auto gone = store.remove(store_name(kind, link.record));

@@ -376,13 +376,14 @@ void Bus::life_drained(Link& link, std::uint64_t epoch) {
   if (found == link.old_lives.end()) {
     return;
   }
-  fold_life(**found);
+  fold_life(link, **found);
   ACKBUS_POINT(kLifeFolded);
   for (LifeRecord& old : ledger.link(link.record).old_lives) {
     if (old.epoch == epoch) {
       old.epoch = 0;
     }
   }
+  ledger.folded();
   [[maybe_unused]] const auto gone = store.remove(life_store_name(link.record, epoch));
   std::vector<UniqueFd> descriptors;
   descriptors.push_back(std::move((*found)->ack_fd));

@@ -105,6 +105,7 @@ Result<void> Bus::recover(NamedFds& kept) {
   ledger = std::move(books.value());
   bus_map = std::move(map.value());
   link_by_record.assign(ledger.header().max_links, 0);
+  ledger.finish_fold();
   ACKBUS_POINT(kBooksTaken);
   recover_queues(kept);
   recover_connections(kept);
@@ -290,6 +291,7 @@ void Bus::recover_lives(Link& link, NamedFds& kept) {
   if (!link.tracker) {
     return;
   }
+  keep_counter_promise(link);
   const layout::TrackingView tracking(link.tracking.base(), {link.slots});
   // relaxed because the daemon before this one wrote it, and it has ended
   const std::uint64_t in_force = tracking.words().epoch.load_relaxed();

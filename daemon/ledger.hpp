@@ -93,6 +93,35 @@ struct LedgerHeader {
   char bus[layout::kNameBytesMax];
 };
 
+// Behind everything else, so that a ledger without it is read too. Each is written before what it
+// speaks of and says how to finish it: done twice it changes nothing.
+//
+// A figure that goes with the store of a pending entry: `value` is what the counter will be, when
+// the slot's entry has reached `version`.
+struct CounterPromise {
+  std::uint64_t armed;
+  std::uint64_t link;  // number
+  std::uint64_t slot, version;
+  std::uint64_t counter;  // its place in the ledger, in bytes
+  std::uint64_t value;
+};
+
+// The totals of a link that ends, or of one of its lives: `totals` is what ended() will be.
+struct FoldPromise {
+  std::uint64_t armed;
+  std::uint64_t link;   // number
+  std::uint64_t epoch;  // of the life; 0: the link and all its lives
+  EndedTotals totals[layout::kKindsMax];
+};
+
+struct LedgerTail {
+  CounterPromise counter;
+  FoldPromise fold;
+};
+
+// Nothing the compiler may move across it: what is left of a daemon that died is in program order.
+inline void keep_order() { asm volatile("" : : : "memory"); }
+
 class Ledger {
  public:
   [[nodiscard]] static std::uint64_t bytes_for(std::uint32_t max_links,
@@ -104,6 +133,22 @@ class Ledger {
   [[nodiscard]] static Result<Ledger> attach(int fd);
 
   Ledger() = default;
+  // Null in a ledger of a daemon that knew no promises.
+  [[nodiscard]] LedgerTail* tail() const;
+  // Counts up a counter of this ledger, once: promise() before the entry's store, keep() after it.
+  void promise(std::uint64_t link, std::uint32_t slot, std::uint64_t version,
+               const std::uint64_t& counter) const;
+  void keep(std::uint64_t& counter) const;
+  // What a daemon that died had promised for this link's slot, whose entry is of this version.
+  void keep_promise(std::uint64_t link, std::uint64_t version) const;
+  // ended() becomes these totals, once, together with what folded() follows: the record that says
+  // so no more.
+  void fold(std::uint64_t link, std::uint64_t epoch,
+            const EndedTotals (&totals)[layout::kKindsMax]) const;
+  void folded() const;
+  // For a daemon that died in between: the totals, and the record that they were of.
+  void finish_fold() const;
+
   [[nodiscard]] LedgerHeader& header() const {
     return *reinterpret_cast<LedgerHeader*>(map_.base());
   }

@@ -377,9 +377,11 @@ void LinkTracker::attempt_over(const SlotView& view, std::uint32_t slot, const L
   const std::uint64_t pause_ms =
       delay_ms != 0 ? delay_ms : rules_.backoff.delay_ms(entry.retries, word);
   entry.due_ns = now_ns + pause_ms * kMillisecondNs;
+  const std::uint16_t kind = layout::kind_of(view.descriptor.kind_flags);
+  host_.will_count_retry(slot, next_version(slot), kind, cause);
   store(slot, entry);
   ACKBUS_POINT(kWaitingStored);
-  host_.count_retry(layout::kind_of(view.descriptor.kind_flags), cause);
+  host_.count_retry(kind, cause);
   ACKBUS_POINT(kRetryCounted);
   host_.arm(slot, entry.due_ns);
 }

@@ -166,17 +166,18 @@ void LinkTracker::letter_done(std::uint32_t slot, std::uint64_t sequence, Letter
 void LinkTracker::finish_verdict(std::uint32_t slot, std::uint64_t sequence) {
   PendingCopyValue entry = mirrors_[slot].entry;
   entry.state = PendingState::kVerdict;  // Keeps the epoch in which it went Exhausting.
+  const std::optional<SlotView> view = look(slot);
+  const std::uint16_t kind = view ? layout::kind_of(view->descriptor.kind_flags) : std::uint16_t{0};
+  host_.will_count_dead(slot, next_version(slot), kind, entry.reason);
   store(slot, entry);
   intervene();
   ACKBUS_POINT(kVerdictStored);
   announce(slot, sequence, entry.reason);
   ACKBUS_POINT(kVerdictAnnounced);
-  const std::optional<SlotView> view = look(slot);
-  host_.count_dead(view ? layout::kind_of(view->descriptor.kind_flags) : std::uint16_t{0},
-                   entry.reason);
+  host_.count_dead(kind, entry.reason);
   ACKBUS_POINT(kVerdictCounted);
-  if (view && view->descriptor.number == sequence) {
-    note_late(*view, slot);
+  if (const auto now = look(slot); now && now->descriptor.number == sequence) {
+    note_late(*now, slot);
   }
 }
 
@@ -219,8 +220,11 @@ void LinkTracker::note_late(const SlotView& view, std::uint32_t slot) {
   if (ended_by_verdict(outcome)) {
     return;
   }
-  if (outcome == kOutcomeSuccess || outcome == kOutcomePartialSuccess) {
+  const bool late = outcome == kOutcomeSuccess || outcome == kOutcomePartialSuccess;
+  const std::uint16_t kind = layout::kind_of(view.descriptor.kind_flags);
+  if (late) {
     host_.mark_late_success(view.descriptor);
+    host_.will_count_late(slot, next_version(slot), kind);
     ACKBUS_POINT(kLateNoted);
   } else {
     host_.remove_letter(view.descriptor);
@@ -228,6 +232,9 @@ void LinkTracker::note_late(const SlotView& view, std::uint32_t slot) {
   PendingCopyValue entry = view.entry;
   entry.state = PendingState::kFinal;
   store(slot, entry);
+  if (late) {
+    host_.count_late(kind);
+  }
   intervene();
   host_.ring_producer();
 }
