@@ -85,6 +85,7 @@ Result<void> ConsumerCore::say_hello(std::uint64_t deadline_ns) {
     const ReceiveState state = control.receive(packet);
     if (state == ReceiveState::kNothing) {
       if (!control.wait_readable(deadline_ns)) {
+        say_bye(control);
         return Error{ErrorCode::kTimeout, "the daemon did not say whether this consumer is active"};
       }
       continue;
