@@ -33,6 +33,7 @@ using nlohmann::json;
 constexpr std::uint64_t kMillisecondNs = 1'000'000;
 constexpr std::uint64_t kQuietPatienceNs = 120'000'000'000;  // only what hangs takes so long
 constexpr int kTickMs = 2;
+constexpr int kFiringWaitsMax = 200;
 
 template <typename Page>
 Page* make_page(const std::string& path) {
@@ -258,8 +259,12 @@ void Stage::take_firings() {
   for (; firings_taken_ < page_->firing_count.load(); ++firings_taken_) {
     Firing& firing = page_->firings[firings_taken_ % kFirings];
     const std::uint64_t time_ns = firing.time_ns.load();
-    if (time_ns == 0) {
+    if (time_ns == 0 && ++firing_waits_ < kFiringWaitsMax) {
       return;  // Its process is just writing it.
+    }
+    firing_waits_ = 0;
+    if (time_ns == 0) {
+      continue;  // Somebody else killed it while it wrote.
     }
     const auto pid = static_cast<pid_t>(firing.pid.load());
     const auto action = static_cast<Action>(firing.action.load());

@@ -133,6 +133,7 @@ class Stage {
   std::uint64_t daemon_continue_ns_ = 0;
   std::vector<Client> clients_;
   std::uint64_t firings_taken_ = 0;
+  int firing_waits_ = 0;
   std::vector<Fired> fired_;
   std::set<pid_t> fired_pids_;
   std::uint32_t point_stop_ms_ = 60;
