@@ -49,7 +49,6 @@ class Report {
   std::uint64_t leaked_files_ = 0;
   std::uint64_t compared_ = 0;
   std::vector<std::string> differing_;
-  std::uint64_t unhit_ = 0;
 };
 
 }  // namespace ackbus::chaos

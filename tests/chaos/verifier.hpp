@@ -126,7 +126,6 @@ class Verifier {
   // of the round
   std::map<LifeKey, Life> lives_;
   std::map<std::pair<std::uint64_t, std::uint64_t>, Letter> letters_;  // by link and sequence
-  std::map<std::uint64_t, Letter*> unmatched_;
   std::vector<std::pair<std::uint64_t, Record>> begun_;  // by time
   std::map<std::string, std::uint64_t> last_epoch_;      // of a consumer's journal
   std::uint64_t consumer_kills_ = 0;
