@@ -4,6 +4,7 @@
 option(ACKBUS_TESTS "Build the tests" ON)
 option(ACKBUS_FUZZ "Build the fuzzing harnesses with libFuzzer (clang only)" OFF)
 option(ACKBUS_COVERAGE "Count which lines and branches run (clang only)" OFF)
+option(ACKBUS_TEST_POINTS "Named points at which a test can stop or kill a process (docs/chaos.md); never in a release" OFF)
 set(ACKBUS_SANITIZE "" CACHE STRING "Sanitizers to build with: empty, 'address,undefined' or 'thread'")
 
 if(NOT CMAKE_BUILD_TYPE)
@@ -43,6 +44,15 @@ if(ACKBUS_COVERAGE)
   set(coverage_options -fprofile-instr-generate -fcoverage-mapping -mllvm -runtime-counter-relocation)
   target_compile_options(ackbus_build INTERFACE ${coverage_options} -fprofile-update=atomic -O1)
   target_link_options(ackbus_build INTERFACE -fprofile-instr-generate)
+endif()
+
+if(ACKBUS_TEST_POINTS)
+  # Alone in needing nothing of ours: everything else is linked with it.
+  add_library(ackbus_points STATIC ${CMAKE_SOURCE_DIR}/tests/chaos/reach_point.cpp)
+  target_include_directories(ackbus_points PRIVATE ${CMAKE_SOURCE_DIR})
+  target_compile_options(ackbus_points PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
+  target_compile_definitions(ackbus_build INTERFACE ACKBUS_TEST_POINTS)
+  target_link_libraries(ackbus_build INTERFACE ackbus_points)
 endif()
 
 find_package(Threads REQUIRED)

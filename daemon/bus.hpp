@@ -140,6 +140,7 @@ class Bus {
   void close_link(Link& link, layout::VerdictReason reason, const std::string& why);
   void fold_life(const Link& link, const Life& life);
   void fold_link(Link& link);
+  void keep_counter_promise(const Link& link);
   Link* find_link(std::uint64_t number);
   [[nodiscard]] TrackerRules rules_of(const Link& link) const;
   [[nodiscard]] std::optional<std::string> over_quota(const Connection& connection,

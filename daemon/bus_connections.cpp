@@ -15,6 +15,7 @@
 
 #include "daemon/bus.hpp"
 #include "shm_layout/assert.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 
@@ -388,6 +389,7 @@ bool Bus::record_connection(Connection& connection) {
   record.queue = connection.queue;
   connection.client.copy(record.client, sizeof(record.client) - 1);
   record.client[std::min(connection.client.size(), sizeof(record.client) - 1)] = 0;
+  ACKBUS_POINT(kConnectionKept);
   record.state = RecordState::kUsed;
   connection.record = index;
   connection.recorded = true;

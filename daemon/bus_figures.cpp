@@ -87,6 +87,57 @@ void count_untaken(KindTotals& totals, const LinkMemory& memory) {
   }
 }
 
+// A producer that died between counting a message as sent and publishing its place has sent one
+// message less: its descriptor says which.
+void drop_uncommitted(KindTotals& totals, const LinkMemory& memory) {
+  std::uint64_t counted = 0;
+  for (const EndedTotals& kind : totals) {
+    counted = saturating_add(counted, saturating_add(kind.sent, kind.posted));
+  }
+  std::uint64_t newest = memory.first_sequence - 1;
+  for (std::uint64_t i = 0; i < memory.submission.slots(); ++i) {
+    // relaxed because the producer has ended
+    newest = std::max(newest, memory.submission.place(i).number.load_relaxed());
+  }
+  if (counted != newest - (memory.first_sequence - 1) + 1) {
+    return;
+  }
+  for (std::uint32_t slot = 0; slot < memory.tracker->slots(); ++slot) {
+    const std::optional<LinkTracker::SlotView> view = memory.tracker->look(slot);
+    if (view && view->descriptor.number == newest + 1) {
+      EndedTotals& kind = totals[layout::kind_of(view->descriptor.kind_flags) % layout::kKindsMax];
+      std::uint64_t& count = is_tracked(*view) ? kind.sent : kind.posted;
+      count -= count > 0 ? 1 : 0;
+    }
+  }
+}
+
+// A producer that died between storing an outcome and counting it left the word of it in
+// `settling`; its kind then has one ending less than messages that are not open.
+void count_uncounted(KindTotals& totals, const LinkMemory& memory) {
+  std::array<std::uint64_t, layout::kKindsMax> open{};
+  std::array<Ending, layout::kKindsMax> settling{};
+  for (std::uint32_t slot = 0; slot < memory.tracker->slots(); ++slot) {
+    const std::optional<LinkTracker::SlotView> view = memory.tracker->look(slot);
+    if (!view || !view->committed || !is_tracked(*view)) {
+      continue;
+    }
+    const std::size_t kind = layout::kind_of(view->descriptor.kind_flags) % layout::kKindsMax;
+    const Ending taken = ending_taken(*view);
+    if (taken == Ending::kReserved) {
+      open[kind] += ending_untaken(*view, slot, memory.ended_lives) == Ending::kReserved ? 1 : 0;
+    } else if (memory.submission.counters(static_cast<std::uint32_t>(kind))
+                   .settling.load_relaxed() == view->outcome) {
+      settling[kind] = taken;  // relaxed because the producer has ended
+    }
+  }
+  for (std::size_t kind = 0; kind < layout::kKindsMax; ++kind) {
+    if (saturating_add(settled_count(totals[kind]), open[kind]) < totals[kind].sent) {
+      count_ending(totals[kind], settling[kind]);
+    }
+  }
+}
+
 // As the tracker takes it: the message's wish or the kind's, never less than the link declared.
 std::uint64_t timeout_of(const layout::DescriptorCopy& descriptor, const TrackerRules& rules) {
   const KindRule& rule = rules.kinds[layout::kind_of(descriptor.kind_flags) % layout::kKindsMax];
@@ -256,14 +307,14 @@ Ending ending_taken(const LinkTracker::SlotView& view) {
 
 Ending ending_untaken(const LinkTracker::SlotView& view, std::uint32_t slot,
                       std::span<const layout::AckView> ended_lives) {
+  if (view.entry.state == PendingState::kVerdict) {
+    return layout::is_exhausted(view.entry.reason) ? Ending::kExhausted : Ending::kClosed;
+  }
   if (view.acked) {
     const Ending answered = ending_of_answer(layout::answer_code(view.answer.code_flags));
     if (answered != Ending::kReserved) {
       return answered;
     }
-  }
-  if (view.entry.state == PendingState::kVerdict) {
-    return layout::is_exhausted(view.entry.reason) ? Ending::kExhausted : Ending::kClosed;
   }
   for (const layout::AckView& life : ended_lives) {
     layout::AnswerCopy answer;
@@ -274,7 +325,9 @@ Ending ending_untaken(const LinkTracker::SlotView& view, std::uint32_t slot,
       }
     }
   }
-  return Ending::kReserved;
+  return view.entry.state == PendingState::kFinal
+             ? ending_of_answer(static_cast<AckCode>(view.entry.answer))
+             : Ending::kReserved;
 }
 
 // ---- links ----
@@ -285,7 +338,9 @@ KindTotals read_link(const LinkMemory& memory) {
     totals[kind] = read_producer(memory.submission, kind);
   }
   if (memory.producer_gone && memory.tracker != nullptr) {
+    drop_uncommitted(totals, memory);
     count_untaken(totals, memory);
+    count_uncounted(totals, memory);
   }
   for (EndedTotals& kind : totals) {
     kind.sent = std::max(kind.sent, settled_count(kind));

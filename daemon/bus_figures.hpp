@@ -68,8 +68,9 @@ enum class Ending : std::uint8_t {
 /// What the producer took; kReserved when it took nothing, or a number that is no outcome.
 [[nodiscard]] Ending ending_taken(const LinkTracker::SlotView& view);
 
-/// How a message ended whose producer is gone, so that nobody took its outcome: by the answer of
-/// the life in force, by a verdict, or by the answer of one of the ended lives (newest first).
+/// How a message ended whose producer is gone, so that nobody took its outcome: by a verdict
+/// that stands, which came before any answer; else by the answer of the life in force, of one of
+/// the ended lives (newest first), or of one whose memory is gone, which its entry keeps.
 [[nodiscard]] Ending ending_untaken(const LinkTracker::SlotView& view, std::uint32_t slot,
                                     std::span<const layout::AckView> ended_lives);
 
@@ -79,7 +80,8 @@ struct LinkMemory {
   layout::SubmissionView submission;
   layout::AckView life;  ///< The newest, empty unless its consumer has mapped it.
   std::vector<layout::AckView> ended_lives;
-  bool producer_gone = false;  ///< Settled messages are then counted from the slots as well.
+  std::uint64_t first_sequence = 1;  ///< Of the link's messages.
+  bool producer_gone = false;        ///< Settled messages are then counted from the slots as well.
 };
 
 /// What a link's producer counted, by kind, and, when it is gone, what ended without it. `sent` is

@@ -24,7 +24,6 @@ void Link::remove_letter(const layout::DescriptorCopy& descriptor) {
 }
 
 void Link::mark_late_success(const layout::DescriptorCopy& descriptor) {
-  bus.ledger.own(layout::kind_of(descriptor.kind_flags)).late_success += 1;
   bus.correct_letter({owner_of(*this, descriptor), true, number});
 }
 

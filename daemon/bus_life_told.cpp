@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "daemon/bus.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 
@@ -88,6 +89,7 @@ void Bus::life_mapped(Link& link, std::uint64_t epoch) {
     life.ack = std::move(map.value());
     life.mapped = true;
     ledger.link(link.record).life.mapped = 1;
+    ACKBUS_POINT(kLifeSealed);
     const layout::AckView view(life.ack.base(), geometry);
     link.tracker->set_life(view, epoch, life.start);
     if (link.own) {
@@ -104,6 +106,7 @@ void Bus::life_mapped(Link& link, std::uint64_t epoch) {
   if (!waits && has_pipes) {
     tell_life(link, life);
   }
+  ACKBUS_POINT(kLifeTold);
   wake(queues[link.queue]->active);  // What was published before the producer knew whom to ring.
 }
 

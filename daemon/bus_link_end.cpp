@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "daemon/bus.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 
@@ -17,6 +18,7 @@ void Bus::producer_lost(Link& link) {
   }
   link.draining = true;
   ledger.link(link.record).state = RecordState::kDraining;
+  ACKBUS_POINT(kLinkDraining);
   log.line(LogLevel::kInfo, "links", "producer gone; delivering what it committed",
            {{"link", std::to_string(link.number)}, {"pid", std::to_string(link.pid)}});
   link.tracker->scan_soon();
@@ -66,8 +68,10 @@ void Bus::remove_link(std::uint64_t number) {
     }
   }
   fold_link(link);
+  ACKBUS_POINT(kLinkFolded);
   LinkRecord& record = ledger.link(link.record);
   record.state = RecordState::kFree;  // A daemon that dies before this finds it folded.
+  ACKBUS_POINT(kLinkFreed);
   for (const char kind : {'s', 't'}) {
     [[maybe_unused]] const auto gone = store.remove(store_name(kind, link.record));
   }
@@ -82,6 +86,7 @@ void Bus::remove_link(std::uint64_t number) {
   for (const auto& old : link.old_lives) {
     drop_life(*old);
   }
+  ACKBUS_POINT(kLinkUnkept);
   if (Connection* consumer = find_connection(queues[link.queue]->active); consumer != nullptr) {
     layout::LinkMessage message{};
     message.header = layout::control_header<layout::LinkMessage>(ControlType::kRemoveLink);

@@ -9,6 +9,7 @@
 #include "daemon/bus.hpp"
 #include "shm_layout/assert.hpp"
 #include "shm_layout/check.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 
@@ -236,7 +237,9 @@ void Bus::grant_link(Connection& connection, const layout::HelloMessage& hello, 
            "the service manager does not keep this link's memory: see the daemon's log");
     return;
   }
+  ACKBUS_POINT(kLinkKept);
   record.state = RecordState::kUsed;  // From here on a new daemon knows the link.
+  ACKBUS_POINT(kLinkBooked);
   connection.link = link->number;
   link_by_record[index] = link->number;
   Link& placed = *links.emplace(link->number, std::move(link)).first->second;
@@ -257,6 +260,7 @@ void Bus::tell_granted(const Link& link, Connection& connection, std::uint32_t r
   granted.slots = link.slots;
   granted.arena_bytes = link.arena_bytes;
   send(connection, granted, {link.submission_fd.get(), readable.value().get()});
+  ACKBUS_POINT(kLinkGranted);
 }
 
 // The producer has mapped its segment: nobody else will ever map it writable, so now others may

@@ -4,6 +4,7 @@
 
 #include "daemon/bus.hpp"
 #include "shm_layout/check.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 
@@ -67,7 +68,9 @@ void Bus::activate_next(Queue& queue) {
   QueueRecord& record = ledger.queue(queue.index);
   record.active_connection = next->number;
   record.epoch = queue.epoch;
+  ACKBUS_POINT(kActivated);
   activate(queue, *next);
+  ACKBUS_POINT(kActivationSent);
   log.line(LogLevel::kInfo, "consumers", "consumer active",
            {{"queue", queue.name},
             {"epoch", std::to_string(queue.epoch)},
@@ -125,9 +128,11 @@ void Bus::consumer_ended(Queue& queue) {
             {"begun", std::to_string(begun)},
             {"standbys", std::to_string(queue.standbys.size())}});
   queue.begun_at_end = begun;
+  ACKBUS_POINT(kLifeEnded);
   queue.active = 0;
   queue.ending = false;
   ledger.queue(queue.index).active_connection = 0;
+  ACKBUS_POINT(kLifeUnbooked);
   queue.made[0] = PublishedSegment{};
   queue.made[1] = PublishedSegment{};
   ring_all();
@@ -241,7 +246,8 @@ void Bus::finish_hand_over(Link& link, std::uint64_t epoch, UniqueFd ack_fd) {
   plan.counts_deaths = !queues[link.queue]->ended_in_order;
   const std::uint64_t start = link.tracker->hand_over_start(record.first_sequence);
   link.tracker->settle_ended_life(plan, start, fresh);  // 1
-  auto life = std::make_unique<Life>();                 // 2
+  ACKBUS_POINT(kEndedLifeSettled);
+  auto life = std::make_unique<Life>();  // 2
   life->epoch = epoch;
   life->slots = link.slots;
   life->start = start;
@@ -254,28 +260,26 @@ void Bus::finish_hand_over(Link& link, std::uint64_t epoch, UniqueFd ack_fd) {
   fresh.words().redelivery_cursor.store_relaxed(life->redelivery_start);
   life->ack_fd = std::move(ack_fd);
   keep(life_store_name(link.record, epoch), life->ack_fd.get());
+  ACKBUS_POINT(kLifeKept);
   if (link.life) {
-    // A life that is read here was mapped, said so or not: a daemon before this one may have died
-    // between hearing it and writing it down.
-    if (link.life->mapped || link.life->ack) {  // Its producer still takes the acks of it.
-      keep_ended_life(link, record);
-      const auto free = std::find_if(std::begin(record.old_lives), std::end(record.old_lives),
-                                     [](const LifeRecord& old) { return old.epoch == 0; });
-      if (free != std::end(record.old_lives)) {
-        *free = record.life;
-      }
-      link.old_lives.push_back(std::move(link.life));
-    } else {
-      [[maybe_unused]] const auto gone =
-          store.remove(life_store_name(link.record, link.life->epoch));
+    // Its consumer may have served it, said so or not, and its producer still takes the acks of it.
+    keep_ended_life(link, record);
+    const auto free = std::find_if(std::begin(record.old_lives), std::end(record.old_lives),
+                                   [](const LifeRecord& old) { return old.epoch == 0; });
+    if (free != std::end(record.old_lives)) {
+      *free = record.life;
     }
+    link.old_lives.push_back(std::move(link.life));
   }
   record.life = {epoch, start, life->redelivery_start, 0, 0};
   link.life = std::move(life);
+  ACKBUS_POINT(kLifeBooked);
   link.tracker->redeliver(plan, start, monotonic_ns());  // 3
-  link.tracker->move_epoch(epoch, start);                // 4
+  ACKBUS_POINT(kRedelivered);
+  link.tracker->move_epoch(epoch, start);  // 4
   wake(link.connection);
   send_add_link(link);  // 5
+  ACKBUS_POINT(kHandedOver);
 }
 
 // The producer has taken every ack of that life: its figures are folded, its memory goes.
@@ -286,6 +290,7 @@ void Bus::life_drained(Link& link, std::uint64_t epoch) {
     return;
   }
   fold_life(link, **found);
+  ACKBUS_POINT(kLifeFolded);
   for (LifeRecord& old : ledger.link(link.record).old_lives) {
     if (old.epoch == epoch) {
       old.epoch = 0;
@@ -296,6 +301,7 @@ void Bus::life_drained(Link& link, std::uint64_t epoch) {
   descriptors.push_back(std::move((*found)->ack_fd));
   link.old_lives.erase(found);
   worker->release(std::move(descriptors));
+  ACKBUS_POINT(kLifeForgotten);
 }
 
 }  // namespace ackbus::daemon

@@ -175,6 +175,7 @@ LinkMemory memory_of(Bus& bus, const Link& link) {
   LinkMemory memory;
   memory.tracker = link.tracker.get();
   memory.submission = link.submission_view;
+  memory.first_sequence = bus.ledger.link(link.record).first_sequence;
   memory.producer_gone = producer_is_gone(bus, link);
   if (link.life && link.life->mapped && link.life->ack) {
     memory.life = layout::AckView(link.life->ack.base(), {link.slots});

@@ -15,6 +15,7 @@
 #include "daemon/bus.hpp"
 #include "machine/build.hpp"
 #include "shm_layout/check.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 namespace {
@@ -95,6 +96,7 @@ Result<std::unique_ptr<Bus>> Bus::open(BusOptions options, Log& log) {
   }
   if (!comes_back || (!ready && ready.error().code == ErrorCode::kCorrupt)) {
     bus->forget_kept(names);  // Before anything new is kept under the same names.
+    std::erase_if(kept, [](const auto& entry) { return entry.first != "listen"; });
     ready = bus->start_fresh();
   }
   if (!ready) {  // For want of memory, say: what is kept stays with the manager for the next try.
@@ -103,6 +105,7 @@ Result<std::unique_ptr<Bus>> Bus::open(BusOptions options, Log& log) {
   bus->return_lost_redrives();
   bus->ledger.header().incarnation += 1;
   bus->write_kinds();
+  ACKBUS_POINT(kRecovered);
   if (const Result<void> listening = bus->listen(kept); !listening) {
     return listening.error();
   }

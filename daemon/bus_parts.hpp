@@ -88,6 +88,12 @@ struct Link final : TrackerHost {
   void mark_late_success(const layout::DescriptorCopy& descriptor) override;
   void count_retry(std::uint16_t kind, RetryCause cause) override;
   void count_dead(std::uint16_t kind, layout::VerdictReason reason) override;
+  void count_late(std::uint16_t kind) override;
+  void will_count_retry(std::uint32_t slot, std::uint64_t version, std::uint16_t kind,
+                        RetryCause cause) override;
+  void will_count_dead(std::uint32_t slot, std::uint64_t version, std::uint16_t kind,
+                       layout::VerdictReason reason) override;
+  void will_count_late(std::uint32_t slot, std::uint64_t version, std::uint16_t kind) override;
 
   Bus& bus;
   std::uint32_t record;  // in the ledger

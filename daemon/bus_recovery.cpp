@@ -11,6 +11,7 @@
 #include "daemon/bus_figures.hpp"
 #include "daemon/kept_descriptors.hpp"
 #include "shm_layout/check.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 
@@ -70,8 +71,10 @@ Result<void> Bus::recover(NamedFds& kept) {
   ledger = std::move(books.value());
   bus_map = std::move(map.value());
   link_by_record.assign(ledger.header().max_links, 0);
+  ACKBUS_POINT(kBooksTaken);
   recover_queues(kept);
   recover_connections(kept);
+  ACKBUS_POINT(kConnectionsTaken);
   for (std::uint32_t index = 0; index < ledger.header().max_links; ++index) {
     if (ledger.link(index).state != RecordState::kFree) {
       if (Result<void> recovered = recover_link(index, kept); !recovered) {
@@ -79,6 +82,7 @@ Result<void> Bus::recover(NamedFds& kept) {
       }
     }
   }
+  ACKBUS_POINT(kLinksTaken);
   for (const auto& queue : queues) {
     resume_queue(*queue);
   }

@@ -67,6 +67,7 @@ Result<void> Bus::recover_lives(Link& link, NamedFds& kept) {
   if (!link.tracker) {
     return {};
   }
+  keep_counter_promise(link);
   const layout::TrackingView tracking(link.tracking.base(), {link.slots});
   // relaxed because the daemon before this one wrote it, and it has ended
   const std::uint64_t in_force = tracking.words().epoch.load_relaxed();

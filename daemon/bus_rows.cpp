@@ -5,6 +5,7 @@
 
 #include "daemon/bus.hpp"
 #include "shm_layout/bus_records.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 
@@ -32,6 +33,7 @@ void Bus::write_kinds() {
     const KindConfig* kind = config().find_kind(static_cast<std::uint16_t>(number));
     layout::KindRow& row = view.kind(number);
     const std::uint64_t before = layout::row_begin(row.number);
+    ACKBUS_POINT(kKindRowOpen);
     write_name(row.name, kind == nullptr ? "" : kind->name);
     std::uint32_t flags = kind == nullptr ? 0U : static_cast<std::uint32_t>(layout::kKindDefined);
     flags |= kind != nullptr && kind->supersede ? layout::kKindSupersede : 0U;
@@ -44,6 +46,7 @@ void Bus::write_kinds() {
     row.min_payload_bytes.store_relaxed(kind == nullptr ? 0 : kind->min_payload_bytes);
     row.max_payload_bytes.store_relaxed(kind == nullptr ? 0 : kind->max_payload_bytes);
     layout::row_end(row.number, before);
+    ACKBUS_POINT(kKindRowPublished);
   }
   layout::announce_kinds(view.words());
 }
@@ -51,6 +54,7 @@ void Bus::write_kinds() {
 void Bus::write_queue_row(const Queue& queue) {
   layout::QueueRow& row = layout::BusView(bus_map.base()).queue(queue.index);
   const std::uint64_t before = layout::row_begin(row.number);
+  ACKBUS_POINT(kQueueRowOpen);
   write_name(row.name, queue.name);
   row.epoch.store_relaxed(queue.epoch);  // relaxed because the number publishes the fields
   row.consumers.store_relaxed(static_cast<std::uint32_t>(queue.standbys.size()) +
@@ -60,6 +64,7 @@ void Bus::write_queue_row(const Queue& queue) {
         return entry.second->queue == queue.index;
       })));
   layout::row_end(row.number, before);
+  ACKBUS_POINT(kQueueRowPublished);
 }
 
 }  // namespace ackbus::daemon

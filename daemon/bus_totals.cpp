@@ -1,4 +1,5 @@
-// What ended links and lives had counted goes into the ledger, so that no figure goes back.
+// What ended links and lives had counted goes into the ledger, so that no figure goes back, and
+// once, whenever a daemon dies (ledger.hpp, promises).
 #include "daemon/bus.hpp"
 #include "daemon/bus_figures.hpp"
 #include "daemon/bus_query.hpp"
@@ -32,6 +33,17 @@ void Bus::fold_link(Link& link) {
     add_life(sum, *link.life);
   }
   ledger.fold(sum, {link.number, Folded::kWholeLink});
+}
+
+// A daemon before this one may have died between the store of an entry and its figure.
+void Bus::keep_counter_promise(const Link& link) {
+  const CounterPromise* made = ledger.counter_promise();
+  if (made == nullptr || made->link != link.number || made->slot >= link.slots) {
+    return;
+  }
+  const layout::TrackingView table(link.tracking.base(), {link.slots});
+  const auto slot = static_cast<std::uint32_t>(made->slot);
+  ledger.keep_promise(link.number, layout::pending_read(table.entry(slot)).version);
 }
 
 }  // namespace ackbus::daemon

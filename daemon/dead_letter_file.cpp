@@ -14,6 +14,7 @@
 
 #include "daemon/unique_fd.hpp"
 #include "shm_layout/assert.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 namespace {
@@ -314,6 +315,7 @@ Result<void> write_letter_file(int directory_fd, const Letter& letter,
     return with_name(name, system_error("cannot be created", errno));
   }
   Result<void> filled = fill_temporary(fd.get(), letter, payload, store_payload, still_valid);
+  ACKBUS_POINT(kLetterFilled);
   if (filled && renameat(directory_fd, temporary.c_str(), directory_fd, name.c_str()) != 0) {
     filled = system_error("cannot be renamed", errno);
   }
@@ -321,6 +323,7 @@ Result<void> write_letter_file(int directory_fd, const Letter& letter,
     unlinkat(directory_fd, temporary.c_str(), 0);
     return with_name(name, filled.error());
   }
+  ACKBUS_POINT(kLetterRenamed);
   // Until the directory is synced a power cut may take the name back, so the letter does not count
   // as written.
   if (fsync(directory_fd) != 0) {
@@ -328,6 +331,7 @@ Result<void> write_letter_file(int directory_fd, const Letter& letter,
     unlinkat(directory_fd, name.c_str(), 0);
     return with_name(name, error);
   }
+  ACKBUS_POINT(kLetterSynced);
   return {};
 }
 
@@ -361,6 +365,7 @@ Result<void> mark_letter_file_late(int directory_fd, const std::string& name) {
       !written) {
     return with_name(name, written.error());
   }
+  ACKBUS_POINT(kLateMarked);
   return fsync(fd.get()) == 0 ? Result<void>()
                               : with_name(name, system_error("cannot be synced", errno));
 }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "daemon/dead_letter_file.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 namespace {
@@ -96,6 +97,7 @@ Result<bool> DeadLetters::remove(const LetterId& id) {
     return error_of(system_error("letter " + to_text(id) + " cannot be deleted", errno));
   }
   const bool existed = failed == 0;
+  ACKBUS_POINT(kLetterRemoved);
   drop_from_index(id);
   return existed;
 }

@@ -7,6 +7,7 @@
 
 #include "daemon/bus_figures.hpp"
 #include "shm_layout/assert.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 namespace {
@@ -25,10 +26,18 @@ struct Parts {
   }
 };
 
+std::uint64_t promise_offset(const LedgerHeader& header) {
+  return Parts(header.max_links, header.max_connections).bytes;
+}
+
+// No other process sees these stores before this one has ended, and then the kernel has ended them
+// all: only the compiler may not move one across.
+void keep_order() { asm volatile("" ::: "memory"); }
+
 }  // namespace
 
 std::uint64_t Ledger::bytes_for(std::uint32_t max_links, std::uint32_t max_connections) {
-  return Parts(max_links, max_connections).bytes;
+  return Parts(max_links, max_connections).bytes + layout::align_up(sizeof(CounterPromise), 4096);
 }
 
 Result<Ledger> Ledger::create(int fd, std::uint32_t max_links, std::uint32_t max_connections,
@@ -67,8 +76,7 @@ Result<Ledger> Ledger::attach(int fd) {
                                           std::to_string(kLedgerVersion) +
                                           ": every link starts anew"};
   }
-  if (bytes_for(header.max_links, header.max_connections) >
-      static_cast<std::uint64_t>(status.st_size)) {
+  if (promise_offset(header) > static_cast<std::uint64_t>(status.st_size)) {
     return Error{ErrorCode::kCorrupt, "the kept ledger is shorter than its header says"};
   }
   return ledger;
@@ -99,10 +107,60 @@ void Ledger::fold(const std::array<EndedTotals, layout::kKindsMax>& more, const 
     add_totals(next.kinds[kind], more[kind]);
   }
   next.folded = what;
-  // No other process sees it before this one has ended, and then the kernel has ended all its
-  // stores: only the compiler may not move the copy behind the word.
-  asm volatile("" ::: "memory");
-  header().ended_version.store_relaxed(version + 1);  // relaxed because the line above suffices
+  keep_order();
+  ACKBUS_POINT(kFoldWritten);
+  header().ended_version.store_relaxed(version + 1);  // relaxed because keep_order() suffices
+}
+
+// ---- promises ----
+
+CounterPromise* Ledger::counter_promise() const {
+  const std::uint64_t offset = promise_offset(header());
+  return offset + sizeof(CounterPromise) <= map_.bytes()
+             ? reinterpret_cast<CounterPromise*>(map_.base() + offset)
+             : nullptr;
+}
+
+void Ledger::promise(std::uint64_t link, std::uint32_t slot, std::uint64_t version,
+                     const std::uint64_t& counter) const {
+  CounterPromise* const made = counter_promise();
+  if (made == nullptr) {
+    return;
+  }
+  made->armed.store_relaxed(0);  // relaxed because keep_order() suffices, as in all that follows
+  keep_order();
+  made->link = link;
+  made->slot = slot;
+  made->version = version;
+  made->counter =
+      static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(&counter) - map_.base());
+  made->value = counter + 1;
+  keep_order();
+  made->armed.store_relaxed(1);
+  keep_order();
+}
+
+void Ledger::keep(std::uint64_t& counter) const {
+  keep_order();
+  counter += 1;
+  keep_order();
+  if (CounterPromise* const made = counter_promise()) {
+    made->armed.store_relaxed(0);  // relaxed because keep_order() suffices
+  }
+}
+
+void Ledger::keep_promise(std::uint64_t link, std::uint64_t version) const {
+  CounterPromise* const made = counter_promise();
+  // relaxed because its writer has ended
+  if (made == nullptr || made->armed.load_relaxed() == 0 || made->link != link) {
+    return;
+  }
+  if (version >= made->version &&
+      made->counter + sizeof(std::uint64_t) <= promise_offset(header())) {
+    *reinterpret_cast<std::uint64_t*>(map_.base() + made->counter) = made->value;
+  }
+  keep_order();
+  made->armed.store_relaxed(0);  // relaxed because keep_order() suffices
 }
 
 OwnTotals& Ledger::own(std::uint32_t kind) const {

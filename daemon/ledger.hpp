@@ -113,6 +113,18 @@ struct LedgerHeader {
   char bus[layout::kNameBytesMax];
 };
 
+// Behind everything else, so that a ledger without it is read too. A figure that goes with the
+// store of a pending entry: `value` is what the counter will be when the slot's entry has reached
+// `version`. Written before that store, so a new daemon counts what the one before it stored and
+// did not come to count, once.
+struct CounterPromise {
+  layout::Cell<std::uint64_t> armed;  // 1: the fields stand
+  std::uint64_t link;                 // number
+  std::uint64_t slot, version;
+  std::uint64_t counter;  // its place in the ledger, in bytes
+  std::uint64_t value;
+};
+
 class Ledger {
  public:
   [[nodiscard]] static std::uint64_t bytes_for(std::uint32_t max_links,
@@ -124,6 +136,15 @@ class Ledger {
   [[nodiscard]] static Result<Ledger> attach(int fd);
 
   Ledger() = default;
+  // Null in a ledger of a daemon that knew no promises.
+  [[nodiscard]] CounterPromise* counter_promise() const;
+  // Counts up a counter of this ledger, once: promise() before the entry's store, keep() after it.
+  void promise(std::uint64_t link, std::uint32_t slot, std::uint64_t version,
+               const std::uint64_t& counter) const;
+  void keep(std::uint64_t& counter) const;
+  // What a daemon that died had promised for this link's slot, whose entry is of this version.
+  void keep_promise(std::uint64_t link, std::uint64_t version) const;
+
   [[nodiscard]] LedgerHeader& header() const {
     return *reinterpret_cast<LedgerHeader*>(map_.base());
   }

@@ -6,6 +6,7 @@
 
 #include "daemon/bus.hpp"
 #include "shm_layout/assert.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 
@@ -41,25 +42,51 @@ void Link::ring_producer() { bus.wake(connection); }
 
 void Link::ring_consumer() { bus.wake(bus.queues[queue]->active); }
 
-void Link::count_retry(std::uint16_t kind, RetryCause cause) {
-  OwnTotals& totals = bus.ledger.own(kind);
+namespace {
+
+std::uint64_t& retries_of(OwnTotals& totals, RetryCause cause) {
   switch (cause) {
     case RetryCause::kTimeout:
-      totals.retries_timeout += 1;
-      break;
+      return totals.retries_timeout;
     case RetryCause::kGivenBack:
-      totals.retries_given_back += 1;
-      break;
+      return totals.retries_given_back;
     case RetryCause::kDeath:
-      totals.retries_death += 1;
       break;
   }
+  return totals.retries_death;
+}
+
+std::uint64_t& dead_of(OwnTotals& totals, layout::VerdictReason reason) {
+  const auto index = static_cast<std::size_t>(reason);
+  ACKBUS_ASSERT(index <= layout::kVerdictReasonMax);
+  return totals.dead[index];
+}
+
+}  // namespace
+
+void Link::will_count_retry(std::uint32_t slot, std::uint64_t version, std::uint16_t kind,
+                            RetryCause cause) {
+  bus.ledger.promise(number, slot, version, retries_of(bus.ledger.own(kind), cause));
+  ACKBUS_POINT(kCounterPromised);
+}
+
+void Link::will_count_dead(std::uint32_t slot, std::uint64_t version, std::uint16_t kind,
+                           layout::VerdictReason reason) {
+  bus.ledger.promise(number, slot, version, dead_of(bus.ledger.own(kind), reason));
+}
+
+void Link::will_count_late(std::uint32_t slot, std::uint64_t version, std::uint16_t kind) {
+  bus.ledger.promise(number, slot, version, bus.ledger.own(kind).late_success);
+}
+
+void Link::count_retry(std::uint16_t kind, RetryCause cause) {
+  bus.ledger.keep(retries_of(bus.ledger.own(kind), cause));
 }
 
 void Link::count_dead(std::uint16_t kind, layout::VerdictReason reason) {
-  const auto index = static_cast<std::size_t>(reason);
-  ACKBUS_ASSERT(index <= layout::kVerdictReasonMax);
-  bus.ledger.own(kind).dead[index] += 1;
+  bus.ledger.keep(dead_of(bus.ledger.own(kind), reason));
 }
+
+void Link::count_late(std::uint16_t kind) { bus.ledger.keep(bus.ledger.own(kind).late_success); }
 
 }  // namespace ackbus::daemon

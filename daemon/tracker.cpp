@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "shm_layout/test_points.hpp"
+
 namespace ackbus::daemon {
 
 using layout::AckCode;
@@ -353,8 +355,10 @@ void LinkTracker::examine_waiting(const SlotView& view, std::uint32_t slot, std:
   std::uint32_t flags = entry.attempt > 1 ? layout::kRedeliverMayHaveRun : 0U;
   flags |= entry.deaths > 0 ? layout::kRedeliverAlone : 0U;
   place_redelivery(slot, sequence, entry.attempt, flags);
+  ACKBUS_POINT(kRetryPlaced);
   entry.due_ns = now_ns;  // Queued: since when, for clock = "commit"
   store(slot, entry);
+  ACKBUS_POINT(kQueuedStored);
   host_.ring_consumer();
 }
 
@@ -375,8 +379,12 @@ void LinkTracker::attempt_over(const SlotView& view, std::uint32_t slot, const L
   const std::uint64_t pause_ms =
       delay_ms != 0 ? delay_ms : rules_.backoff.delay_ms(entry.retries, word);
   entry.due_ns = now_ns + pause_ms * kMillisecondNs;
+  const std::uint16_t kind = layout::kind_of(view.descriptor.kind_flags);
+  host_.will_count_retry(slot, next_version(slot), kind, cause);
   store(slot, entry);
-  host_.count_retry(layout::kind_of(view.descriptor.kind_flags), cause);
+  ACKBUS_POINT(kWaitingStored);
+  host_.count_retry(kind, cause);
+  ACKBUS_POINT(kRetryCounted);
   host_.arm(slot, entry.due_ns);
 }
 

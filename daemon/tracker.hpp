@@ -65,6 +65,16 @@ class TrackerHost {
   // Figures and logs.
   virtual void count_retry(std::uint16_t kind, RetryCause cause) = 0;
   virtual void count_dead(std::uint16_t kind, layout::VerdictReason reason) = 0;
+  virtual void count_late(std::uint16_t /*kind*/) {}
+  // Before the store of an entry that a figure goes with, which is counted after it. A daemon that
+  // dies in between leaves the promise, and the next one keeps it if the slot's entry has reached
+  // that version: each is counted once, whenever a daemon dies.
+  virtual void will_count_retry(std::uint32_t /*slot*/, std::uint64_t /*version*/,
+                                std::uint16_t /*kind*/, RetryCause /*cause*/) {}
+  virtual void will_count_dead(std::uint32_t /*slot*/, std::uint64_t /*version*/,
+                               std::uint16_t /*kind*/, layout::VerdictReason /*reason*/) {}
+  virtual void will_count_late(std::uint32_t /*slot*/, std::uint64_t /*version*/,
+                               std::uint16_t /*kind*/) {}
 };
 
 enum class LetterResult : std::uint8_t {
@@ -204,6 +214,12 @@ class LinkTracker {
   [[nodiscard]] bool unread(std::uint64_t sequence) const;
   [[nodiscard]] bool has_room() const;
   void store(std::uint32_t slot, layout::PendingCopyValue value);
+  // That the next store() of this slot will give its entry.
+  [[nodiscard]] std::uint64_t next_version(std::uint32_t slot) const {
+    return mirrors_[slot].entry.version + 1;
+  }
+  void store_retried(std::uint32_t slot, const layout::PendingCopyValue& entry, std::uint16_t kind,
+                     bool died);
   void intervene();
   [[nodiscard]] Limits limits_of(const layout::DescriptorCopy& descriptor) const;
   [[nodiscard]] layout::PendingCopyValue entry_of(std::uint32_t slot, std::uint64_t sequence) const;

@@ -5,6 +5,7 @@
 
 #include "daemon/tracker.hpp"
 #include "shm_layout/assert.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 
@@ -138,8 +139,9 @@ void LinkTracker::settle_ended_life(const HandOver& plan, std::uint64_t start,
     const bool tracked =
         (layout::flags_of(view->descriptor.kind_flags) & layout::kFlagTracked) != 0;
     if (answered_for_good(*view) && entry.state != PendingState::kVerdict &&
-        entry.state != PendingState::kFinal) {
+        (entry.state != PendingState::kFinal || entry.answer == 0)) {
       entry.state = PendingState::kFinal;
+      entry.answer = static_cast<std::uint8_t>(code);  // Outlives this life's memory.
       store(slot, entry);
     } else if (!tracked && !view->acked && view->begun.sequence != 0 &&
                entry.state != PendingState::kVerdict) {
@@ -169,6 +171,18 @@ void LinkTracker::settle_ended_life(const HandOver& plan, std::uint64_t start,
   intervene();
 }
 
+// The entry of a redelivery, counted as a retry when its consumer died with it begun.
+void LinkTracker::store_retried(std::uint32_t slot, const PendingCopyValue& entry,
+                                std::uint16_t kind, bool died) {
+  if (died) {
+    host_.will_count_retry(slot, next_version(slot), kind, RetryCause::kDeath);
+  }
+  store(slot, entry);
+  if (died) {
+    host_.count_retry(kind, RetryCause::kDeath);
+  }
+}
+
 // Step 3: in sequence order, everything unanswered below the start: Waiting -> place -> Queued.
 void LinkTracker::redeliver(const HandOver& plan, std::uint64_t start, std::uint64_t now_ns) {
   std::vector<std::pair<std::uint64_t, std::uint32_t>> order;
@@ -188,7 +202,9 @@ void LinkTracker::redeliver(const HandOver& plan, std::uint64_t start, std::uint
       continue;
     }
     PendingCopyValue entry = view->entry;
+    const std::uint16_t kind = layout::kind_of(view->descriptor.kind_flags);
     bool may_have_run = entry.attempt > 1 || entry.deaths > 0;
+    bool died = false;
     if (view->begun.sequence == sequence && view->begun.attempt >= entry.attempt) {
       note_begun(slot, view->begun);
       entry.attempt = view->begun.attempt +
@@ -203,7 +219,7 @@ void LinkTracker::redeliver(const HandOver& plan, std::uint64_t start, std::uint
         entry.sole_deaths =
             static_cast<std::uint16_t>(entry.sole_deaths + (plan.sole_begun ? 1 : 0));
       }
-      host_.count_retry(layout::kind_of(view->descriptor.kind_flags), RetryCause::kDeath);
+      died = true;
     }
     const bool tracked =
         (layout::flags_of(view->descriptor.kind_flags) & layout::kFlagTracked) != 0;
@@ -212,15 +228,17 @@ void LinkTracker::redeliver(const HandOver& plan, std::uint64_t start, std::uint
           PendingState::kExhausting;  // Poison: the scan after the hand-over writes the letter.
       entry.reason = VerdictReason::kPoison;
       entry.epoch = epoch_;
-      store(slot, entry);
+      store_retried(slot, entry, kind, died);
       continue;
     }
     entry.state = PendingState::kWaiting;
     entry.due_ns = now_ns;
-    store(slot, entry);
+    store_retried(slot, entry, kind, died);
+    ACKBUS_POINT(kHandOverWaiting);
     std::uint32_t flags = may_have_run ? layout::kRedeliverMayHaveRun : 0U;
     flags |= entry.deaths > 0 ? layout::kRedeliverAlone : 0U;
     place_redelivery(slot, sequence, entry.attempt, flags);
+    ACKBUS_POINT(kHandOverPlaced);
     entry.state = PendingState::kQueued;
     store(slot, entry);
   }
@@ -229,8 +247,10 @@ void LinkTracker::redeliver(const HandOver& plan, std::uint64_t start, std::uint
 // Step 4.
 void LinkTracker::move_epoch(std::uint64_t epoch, std::uint64_t start) {
   tracking_.words().start.store_relaxed(start);  // relaxed because the epoch publishes it
+  ACKBUS_POINT(kStartStored);
   tracking_.words().epoch.store_release(
       epoch);  // [E14] release: the ended life's last stores are to be taken now
+  ACKBUS_POINT(kEpochMoved);
   intervene();
 }
 

@@ -4,6 +4,7 @@
 
 #include "daemon/tracker.hpp"
 #include "shm_layout/assert.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 
@@ -67,7 +68,9 @@ void LinkTracker::intervene() {
   tracking_.words().interventions.store_release(
       interventions_);   // [E15] release: brings the entry; pairs with the
   layout::fence_full();  // follow_interventions() of both clients
+  ACKBUS_POINT(kInterventionsMoved);
   host_.barrier();  // [F1] pairs with begun_publish() and settle() of processes that registered
+  ACKBUS_POINT(kBarrierDone);
 }
 
 // ---- the end of a link ----

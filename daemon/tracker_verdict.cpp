@@ -5,6 +5,7 @@
 
 #include "daemon/tracker.hpp"
 #include "shm_layout/assert.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::daemon {
 
@@ -35,6 +36,7 @@ void LinkTracker::start_verdict(const SlotView& view, std::uint32_t slot, Verdic
   entry.epoch = epoch_;
   store(slot, entry);
   intervene();
+  ACKBUS_POINT(kExhaustingStored);
   if (const std::optional<SlotView> again = look(slot);
       again && again->descriptor.number == entry.sequence) {
     continue_verdict(*again, slot, now_ns);
@@ -52,6 +54,7 @@ void LinkTracker::end_undelivered(const SlotView& view, std::uint32_t slot, std:
   entry.epoch = epoch_;
   store(slot, entry);
   intervene();
+  ACKBUS_POINT(kUndeliveredStored);
   const std::optional<SlotView> again = look(slot);
   if (!again || again->descriptor.number != entry.sequence) {
     return;
@@ -148,6 +151,7 @@ void LinkTracker::letter_done(std::uint32_t slot, std::uint64_t sequence, Letter
     withdraw_verdict(gone, slot);
     return;
   }
+  ACKBUS_POINT(kLetterHeard);
   finish_verdict(slot, sequence);
   host_.arm(slot, now_ns + kLateLookNs);
 }
@@ -155,14 +159,18 @@ void LinkTracker::letter_done(std::uint32_t slot, std::uint64_t sequence, Letter
 void LinkTracker::finish_verdict(std::uint32_t slot, std::uint64_t sequence) {
   PendingCopyValue entry = mirrors_[slot].entry;
   entry.state = PendingState::kVerdict;  // Keeps the epoch in which it went Exhausting.
+  const std::optional<SlotView> view = look(slot);
+  const std::uint16_t kind = view ? layout::kind_of(view->descriptor.kind_flags) : std::uint16_t{0};
+  host_.will_count_dead(slot, next_version(slot), kind, entry.reason);
   store(slot, entry);
   intervene();
+  ACKBUS_POINT(kVerdictStored);
   announce(slot, sequence, entry.reason);
-  const std::optional<SlotView> view = look(slot);
-  host_.count_dead(view ? layout::kind_of(view->descriptor.kind_flags) : std::uint16_t{0},
-                   entry.reason);
-  if (view && view->descriptor.number == sequence) {
-    note_late(*view, slot);
+  ACKBUS_POINT(kVerdictAnnounced);
+  host_.count_dead(kind, entry.reason);
+  ACKBUS_POINT(kVerdictCounted);
+  if (const auto now = look(slot); now && now->descriptor.number == sequence) {
+    note_late(*now, slot);
   }
 }
 
@@ -172,6 +180,7 @@ void LinkTracker::withdraw_verdict(const SlotView& view, std::uint32_t slot) {
   if (view.descriptor.number == mirror.entry.sequence) {
     host_.remove_letter(view.descriptor);
   }
+  ACKBUS_POINT(kWithdrawing);
   mirror.letter_written = false;
   PendingCopyValue entry = mirror.entry;
   entry.state = PendingState::kFinal;
@@ -189,6 +198,7 @@ void LinkTracker::withdraw_undelivered(const SlotView& view, std::uint32_t slot)
   entry.state = PendingState::kReserved;
   entry.reason = VerdictReason::kReserved;
   store(slot, entry);
+  ACKBUS_POINT(kUndeliveredWithdrawn);
   intervene();
 }
 
@@ -203,14 +213,21 @@ void LinkTracker::note_late(const SlotView& view, std::uint32_t slot) {
   if (ended_by_verdict(outcome)) {
     return;
   }
-  if (outcome == kOutcomeSuccess || outcome == kOutcomePartialSuccess) {
+  const bool late = outcome == kOutcomeSuccess || outcome == kOutcomePartialSuccess;
+  const std::uint16_t kind = layout::kind_of(view.descriptor.kind_flags);
+  if (late) {
     host_.mark_late_success(view.descriptor);
+    host_.will_count_late(slot, next_version(slot), kind);
+    ACKBUS_POINT(kLateNoted);
   } else {
     host_.remove_letter(view.descriptor);
   }
   PendingCopyValue entry = view.entry;
   entry.state = PendingState::kFinal;
   store(slot, entry);
+  if (late) {
+    host_.count_late(kind);
+  }
   intervene();
   host_.ring_producer();
 }

@@ -1,6 +1,7 @@
 #include "gpu_proc/frame_publisher.hpp"
 
 #include "shm_layout/assert.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::gpu {
 
@@ -40,12 +41,14 @@ void FramePublisher::write_ids(const SimulationState& state) {
   header().ids_number.store_relaxed(0);  // Relaxed because the fence orders it.
   layout::fence_release();  // [P5] release fence: number 0 before the ids; pairs with [P5] in
                             // copy_node_ids.
+  ACKBUS_POINT(kIdsOpen);
   const std::uint64_t sum = layout::store_shared_words(
       segment_.data() + geometry.ids_offset, state.graph.ids.data(), state.graph.nodes() * 4);
   header().ids_count.store_relaxed(state.graph.nodes());  // Relaxed because [P4] orders it.
   header().ids_checksum.store_relaxed(sum);               // Relaxed because [P4] orders it.
   // [P4] release: the ids before their number; pairs with [P4] in copy_node_ids.
   header().ids_number.store_release(state.generation);
+  ACKBUS_POINT(kIdsPublished);
   generation_ = state.generation;
 }
 
@@ -59,6 +62,7 @@ void FramePublisher::write_frame(const SimulationState& state, std::uint64_t tim
   frame->number.store_relaxed(0);  // Relaxed because the fence orders it.
   layout::fence_release();  // [P2] release fence: number 0 before the words; pairs with [P2] in
                             // try_copy_frame.
+  ACKBUS_POINT(kFrameOpen);
   // Relaxed because [P1] orders the words below.
   frame->step.store_relaxed(state.steps);
   frame->generation.store_relaxed(state.generation);
@@ -68,10 +72,13 @@ void FramePublisher::write_frame(const SimulationState& state, std::uint64_t tim
       buffer + geometry.positions_offset, state.positions.data(), bytes));
   frame->velocities_checksum.store_relaxed(layout::store_shared_words(
       buffer + geometry.velocities_offset, state.velocities.data(), bytes));
+  ACKBUS_POINT(kFrameFilled);
   // [P1] release: the frame's words before its number; pairs with [P1] in try_copy_frame.
   frame->number.store_release(sequence_);
+  ACKBUS_POINT(kFramePublished);
   // [P3] release: the frame is whole before latest names it; pairs with [P3] in copy_latest_frame.
   header().latest.store_release(sequence_);
+  ACKBUS_POINT(kLatestStored);
 }
 
 void FramePublisher::publish(const SimulationState& state, std::uint64_t time_ns) {

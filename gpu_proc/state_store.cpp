@@ -7,6 +7,7 @@
 #include "gpu_proc/state_reader.hpp"
 #include "shm_layout/assert.hpp"
 #include "shm_layout/checksum.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus::gpu {
 namespace {
@@ -122,9 +123,11 @@ void StateStore::write_motion(const SimulationState& state, std::uint64_t copy,
 
 void StateStore::store_commit(std::uint64_t word) {
   word_ = word;
+  ACKBUS_POINT(kStateFilled);
   // [S1] release: both copies that the word names are whole before it; pairs with [S1] in
   // restore_state.
   reinterpret_cast<StateHeader*>(segment_.data())->commit.store_release(word);
+  ACKBUS_POINT(kStateCommitted);
 }
 
 void StateStore::commit_all(const SimulationState& state) {

@@ -11,6 +11,7 @@
 #include "shm_layout/control.hpp"
 #include "shm_layout/segment.hpp"
 #include "shm_layout/submission.hpp"
+#include "shm_layout/test_points.hpp"
 #include "shm_layout/tracking.hpp"
 
 namespace ackbus::layout {
@@ -110,8 +111,10 @@ inline void stamp_segment(std::byte* base, const SegmentExpectation& made, std::
   header.arena_bytes = made.arena_bytes;
   header.main_start = main_start;
   header.redelivery_start = redelivery_start;
+  ACKBUS_POINT(kHeaderFilled);
   header.ready.store_release(
       kSegmentReady);  // [E11] release: publishes the header; pairs with [E11] in check_segment()
+  ACKBUS_POINT(kHeaderReady);
 }
 
 inline constexpr const char* segment_state_name(SegmentState state) {

@@ -13,6 +13,7 @@
 #include "shm_layout/cell.hpp"
 #include "shm_layout/limits.hpp"
 #include "shm_layout/submission.hpp"
+#include "shm_layout/test_points.hpp"
 #include "shm_layout/tracking.hpp"
 #include "shm_layout/tracking_records.hpp"
 
@@ -76,14 +77,17 @@ inline void place_begin(Place& place) {
   place.number.store_relaxed(0);  // relaxed because the fence below orders it before the fields
   fence_release();  // [E1] number 0 before the fields; pairs with [E1] the acquire fence in
                     // place_read()
+  ACKBUS_POINT(kPlaceOpen);
 }
 inline void place_publish(Place& place, const PlaceCopy& copy) {
   place.length.store_relaxed(copy.length);  // relaxed because the number publishes the fields
   place.sent_ns.store_relaxed(copy.sent_ns);
   place.slot.store_relaxed(copy.slot);
   place.kind_flags.store_relaxed(copy.kind_flags);
+  ACKBUS_POINT(kPlaceFilled);
   place.number.store_release(
       copy.number);  // [E1] release: commits the message; pairs with [E1] in place_read()
+  ACKBUS_POINT(kPlacePublished);
 }
 
 // Reader: the consumer and the daemon. False while the place holds another number than `expected`.
@@ -121,6 +125,7 @@ inline void descriptor_begin(Descriptor& descriptor) {
   descriptor.number.store_relaxed(
       0);           // relaxed because the fence below orders it before the fields
   fence_release();  // [E2] number 0 before the fields; pairs with [E2] in descriptor_read()
+  ACKBUS_POINT(kDescriptorOpen);
 }
 inline void descriptor_publish(Descriptor& descriptor, const DescriptorCopy& copy) {
   descriptor.id[0].store_relaxed(copy.id[0]);  // relaxed because the number publishes the fields
@@ -134,8 +139,10 @@ inline void descriptor_publish(Descriptor& descriptor, const DescriptorCopy& cop
   descriptor.timeout_ms.store_relaxed(copy.timeout_ms);
   descriptor.max_wait_ms.store_relaxed(copy.max_wait_ms);
   descriptor.retries_after_slot.store_relaxed(copy.retries_after_slot);
+  ACKBUS_POINT(kDescriptorFilled);
   descriptor.number.store_release(
       copy.number);  // [E2] release: publishes descriptor and inline payload
+  ACKBUS_POINT(kDescriptorPublished);
 }
 
 // One try. False while the producer rewrites it, or when it holds another sequence than `expected`
@@ -175,12 +182,15 @@ struct AckPlaceCopy {
 inline void ack_place_publish(AckPlace& place, std::uint64_t number, const AckPlaceCopy& copy) {
   place.number.store_relaxed(0);  // relaxed because the fence below orders it before the fields
   fence_release();  // [E3] number 0 before the fields; pairs with [E3] in ack_place_read()
+  ACKBUS_POINT(kAckPlaceOpen);
   place.sequence.store_relaxed(copy.sequence);  // relaxed because the number publishes the fields
   place.acked_ns.store_relaxed(copy.acked_ns);
   place.slot.store_relaxed(copy.slot);
   place.code_flags.store_relaxed(copy.code_flags);
+  ACKBUS_POINT(kAckPlaceFilled);
   place.number.store_release(
       number);  // [E3] release: announces the ack; pairs with [E3] in ack_place_read()
+  ACKBUS_POINT(kAckPlacePublished);
 }
 
 inline bool ack_place_read(const AckPlace& place, std::uint64_t expected, AckPlaceCopy& copy) {
@@ -216,10 +226,13 @@ inline void begun_publish(AckRecord& record, const BegunCopy& copy) {
   const std::uint64_t begun_ns = later_than(record.begun_ns, copy.begun_ns);
   record.begun.store_relaxed(0);  // relaxed because the fence below orders it before the fields
   fence_release();  // [E4] number 0 before the fields; pairs with [E4] in begun_read()
+  ACKBUS_POINT(kBegunOpen);
   record.begun_attempt.store_relaxed(copy.attempt);  // relaxed because the time publishes it
   record.begun_ns.store_release(begun_ns);           // [E4] release: brings the attempt
+  ACKBUS_POINT(kBegunFilled);
   record.begun.store_release(
       copy.sequence);  // [E4] release: begun before the handler runs; pairs with begun_read()
+  ACKBUS_POINT(kBegunPublished);
 }
 
 // A redelivery reached what is running: it runs on as the greater attempt.
@@ -227,9 +240,12 @@ inline void raised_publish(AckRecord& record, const BegunCopy& copy) {
   const std::uint64_t raised_ns = later_than(record.raised_ns, copy.begun_ns);
   record.raised.store_relaxed(0);  // relaxed because the fence below orders it before the fields
   fence_release();  // [E5] number 0 before the fields; pairs with [E5] in begun_read()
+  ACKBUS_POINT(kRaisedOpen);
   record.raised_attempt.store_relaxed(copy.attempt);  // relaxed because the time publishes it
   record.raised_ns.store_release(raised_ns);          // [E5] release: brings the attempt
-  record.raised.store_release(copy.sequence);         // [E5] release: the attempt in force moves
+  ACKBUS_POINT(kRaisedFilled);
+  record.raised.store_release(copy.sequence);  // [E5] release: the attempt in force moves
+  ACKBUS_POINT(kRaisedPublished);
 }
 
 // Lifts a copy to the raised attempt, if there is one of its sequence.
@@ -288,14 +304,17 @@ struct AnswerCopy {
 inline void answer_begin(AckRecord& record) {
   record.acked.store_relaxed(0);  // relaxed because the fence below orders it before the fields
   fence_release();  // [E6] number 0 before the fields; pairs with [E6] in answer_read()
+  ACKBUS_POINT(kAnswerOpen);
 }
 inline void answer_publish(AckRecord& record, const AnswerCopy& copy) {
   record.acked_ns.store_relaxed(copy.acked_ns);  // relaxed because acked publishes the fields
   record.code_flags.store_relaxed(copy.code_flags);
   record.acked_attempt.store_relaxed(copy.attempt);
   record.text_lengths.store_relaxed(copy.text_lengths);
+  ACKBUS_POINT(kAnswerFilled);
   record.acked.store_release(
       copy.sequence);  // [E6] release: the answer is given; pairs with [E6] in answer_read()
+  ACKBUS_POINT(kAnswerPublished);
 }
 // False unless the record answers `expected`.
 inline bool answer_read(const AckRecord& record, std::uint64_t expected, AnswerCopy& copy) {
@@ -323,13 +342,16 @@ inline void mark_publish(AckRecord& record, const MarkCopy& copy) {
   const std::uint64_t marked_ns = later_than(record.marked_ns, copy.marked_ns);
   record.marked.store_relaxed(0);  // relaxed because the fence below orders it before the fields
   fence_release();  // [E7] number 0 before the fields; pairs with [E7] in mark_read()
+  ACKBUS_POINT(kMarkOpen);
   // relaxed because the time publishes the fields
   record.mark_kind.store_relaxed(static_cast<std::uint32_t>(copy.kind));
   record.mark_value.store_relaxed(copy.value);
   record.mark_delay_ms.store_relaxed(copy.delay_ms);
   record.marked_ns.store_release(marked_ns);  // [E7] release: brings the fields
+  ACKBUS_POINT(kMarkFilled);
   record.marked.store_release(
       copy.sequence);  // [E7] release: progress or nack is visible; pairs with mark_read()
+  ACKBUS_POINT(kMarkPublished);
 }
 inline bool mark_read(const AckRecord& record, std::uint64_t expected, MarkCopy& copy) {
   // relaxed because the time brings the fields, and both are looked at again

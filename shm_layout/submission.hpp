@@ -104,7 +104,10 @@ struct ProducerCounters {
   Cell<std::uint64_t> closed;
   Cell<std::uint64_t> posted;         // untracked messages
   Cell<std::uint64_t> backpressured;  // claims that found no free slot or no arena
-  std::uint64_t reserved[6];
+  // pack_outcome() of the outcome that is about to be stored and counted: what is in the descriptor
+  // and not yet in the figures when the producer dies in between. read by: daemon, after its death.
+  Cell<std::uint64_t> settling;
+  std::uint64_t reserved[5];
 };
 static_assert(sizeof(ProducerCounters) == 128);
 

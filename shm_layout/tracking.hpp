@@ -67,7 +67,8 @@ static_assert(sizeof(TrackingWords) == 64);
 struct PendingCopy {
   Cell<std::uint64_t> version;
   Cell<std::uint64_t> sequence;
-  Cell<std::uint32_t> state_reason;  // PendingState in the low 8 bits, VerdictReason in the next
+  Cell<std::uint32_t> state_reason;  // PendingState in the low 8 bits, VerdictReason in the next 8,
+                                     // AckCode of an ended life in the next
   Cell<std::uint32_t> attempt;       // the attempt in force: 1 until the first retry
   Cell<std::uint32_t> retries;       // retries used: max(own, reported by Retrying)
   Cell<std::uint32_t>

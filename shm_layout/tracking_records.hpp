@@ -7,6 +7,7 @@
 
 #include "shm_layout/cell.hpp"
 #include "shm_layout/limits.hpp"
+#include "shm_layout/test_points.hpp"
 #include "shm_layout/tracking.hpp"
 
 namespace ackbus::layout {
@@ -16,6 +17,7 @@ struct PendingCopyValue {
   std::uint64_t sequence = 0;
   PendingState state = PendingState::kReserved;
   VerdictReason reason = VerdictReason::kReserved;
+  std::uint8_t answer = 0;  // Final: the AckCode that an ended life had answered with; 0 none
   std::uint32_t attempt = 0;
   std::uint32_t retries = 0;
   std::uint16_t deaths = 0;
@@ -28,17 +30,21 @@ inline void pending_publish(PendingCopy& copy, const PendingCopyValue& value) {
   copy.version.store_release(
       0);           // [E8] release: who finds this copy in the making finds the other one whole
   fence_release();  // [E8] version 0 before the fields; pairs with [E8] in pending_copy_read()
+  ACKBUS_POINT(kEntryOpen);
   copy.sequence.store_relaxed(value.sequence);  // relaxed because the version publishes the fields
   copy.state_reason.store_relaxed(static_cast<std::uint32_t>(value.state) |
-                                  static_cast<std::uint32_t>(value.reason) << 8);
+                                  static_cast<std::uint32_t>(value.reason) << 8 |
+                                  static_cast<std::uint32_t>(value.answer) << 16);
   copy.attempt.store_relaxed(value.attempt);
   copy.retries.store_relaxed(value.retries);
   copy.deaths.store_relaxed(static_cast<std::uint32_t>(value.deaths) |
                             static_cast<std::uint32_t>(value.sole_deaths) << 16);
   copy.due_ns.store_relaxed(value.due_ns);
   copy.epoch.store_relaxed(value.epoch);
+  ACKBUS_POINT(kEntryFilled);
   copy.version.store_release(
       value.version);  // [E8] release: the entry says this; pairs with [E8] in the readers
+  ACKBUS_POINT(kEntryPublished);
 }
 
 inline bool pending_copy_read(const PendingCopy& copy, PendingCopyValue& value) {
@@ -52,6 +58,7 @@ inline bool pending_copy_read(const PendingCopy& copy, PendingCopyValue& value) 
   const std::uint32_t state_reason = copy.state_reason.load_relaxed();
   value.state = static_cast<PendingState>(state_reason & 0xff);
   value.reason = static_cast<VerdictReason>((state_reason >> 8) & 0xff);
+  value.answer = static_cast<std::uint8_t>((state_reason >> 16) & 0xff);
   value.attempt = copy.attempt.load_relaxed();
   value.retries = copy.retries.load_relaxed();
   const std::uint32_t deaths = copy.deaths.load_relaxed();
@@ -105,12 +112,15 @@ inline void redelivery_publish(RedeliveryPlace& place, std::uint64_t number,
                                const RedeliveryCopy& copy) {
   place.number.store_relaxed(0);  // relaxed because the fence below orders it before the fields
   fence_release();  // [E9] number 0 before the fields; pairs with [E9] in redelivery_read()
+  ACKBUS_POINT(kRedeliveryOpen);
   place.sequence.store_relaxed(copy.sequence);  // relaxed because the number publishes the fields
   place.slot.store_relaxed(copy.slot);
   place.attempt.store_relaxed(copy.attempt);
   place.flags.store_relaxed(copy.flags);
+  ACKBUS_POINT(kRedeliveryFilled);
   place.number.store_release(
       number);  // [E9] release: asks the consumer to run it again; pairs with redelivery_read()
+  ACKBUS_POINT(kRedeliveryPublished);
 }
 inline bool redelivery_read(const RedeliveryPlace& place, std::uint64_t expected,
                             RedeliveryCopy& copy) {
@@ -135,11 +145,14 @@ struct VerdictCopy {
 inline void verdict_publish(VerdictPlace& place, std::uint64_t number, const VerdictCopy& copy) {
   place.number.store_relaxed(0);  // relaxed because the fence below orders it before the fields
   fence_release();  // [E10] number 0 before the fields; pairs with [E10] in verdict_read()
+  ACKBUS_POINT(kVerdictOpen);
   place.sequence.store_relaxed(copy.sequence);  // relaxed because the number publishes the fields
   place.slot.store_relaxed(copy.slot);
   place.reason.store_relaxed(static_cast<std::uint32_t>(copy.reason));
+  ACKBUS_POINT(kVerdictFilled);
   place.number.store_release(
       number);  // [E10] release: announces the verdict; pairs with [E10] in verdict_read()
+  ACKBUS_POINT(kVerdictPublished);
 }
 inline bool verdict_read(const VerdictPlace& place, std::uint64_t expected, VerdictCopy& copy) {
   if (place.number.load_acquire() != expected) {  // [E10] acquire: brings the fields

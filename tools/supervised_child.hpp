@@ -82,6 +82,8 @@ class SupervisedChild {
   [[nodiscard]] bool was_ready_once() const { return was_ready_once_; }
   [[nodiscard]] int pid_descriptor() const { return pid_descriptor_; }  // -1 when not running
   [[nodiscard]] int notify_descriptor() const { return store_->fd(); }
+  // What it has stored here, for whoever counts.
+  [[nodiscard]] std::size_t stored_count() const { return store_->descriptor_count(); }
   [[nodiscard]] std::uint64_t started_ns() const { return started_ns_; }
   [[nodiscard]] std::uint64_t restart_delay_ns(std::uint64_t now_ns) {
     return backoff_.next_delay_ns(now_ns - started_ns_);

@@ -6,6 +6,7 @@
 #include "libclient/src/ack_text.hpp"
 #include "libclient/src/consumer_link.hpp"
 #include "shm_layout/assert.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus {
 
@@ -60,6 +61,7 @@ void ConsumerLink::skip(const Candidate& candidate, AckCode code, std::uint64_t 
   mine.tracked = true;
   answer(candidate.slot, candidate.sequence, layout::pack_answer(code, 0, candidate.attempt), 0,
          now_ns);
+  ACKBUS_POINT(kSkipAnswered);
   count_answer(mine, code, now_ns);
   skipped_ += 1;
 }
@@ -122,6 +124,7 @@ bool ConsumerLink::ack(std::uint32_t slot, std::uint64_t sequence, AckCode code,
   if (!text.empty() || !metadata.empty()) [[unlikely]] {
     layout::answer_begin(ack_.record(slot));
     written = write_ack_text(ack_.text(slot), text, metadata);
+    ACKBUS_POINT(kTextWritten);
     flags = layout::kAckHasText | (written.cut ? layout::kAckTextCut : 0U);
     if (written.cut) {
       add(ack_.counters(mine.kind).text_cut);
@@ -129,6 +132,7 @@ bool ConsumerLink::ack(std::uint32_t slot, std::uint64_t sequence, AckCode code,
   }
   answer(slot, sequence, layout::pack_answer(code, flags, mine.attempt), written.lengths, now_ns);
   count_answer(mine, code, now_ns);
+  ACKBUS_POINT(kAnswerCounted);
   mine.running = 0;
   running_count_ -= 1;
   held_ = redelivery_held_ = false;
@@ -176,6 +180,7 @@ bool ConsumerLink::progress(std::uint32_t slot, std::uint64_t sequence, std::uin
 bool ConsumerLink::must_ring() {
   layout::fence_full();  // [F2] [E16] publish before the look at `sleeping`; pairs with the
                          // producer's fence before its look
+  ACKBUS_POINT(kConsumerFenced);
   // relaxed because the fence orders it; [E16] pairs with the producer's arm()
   const std::uint64_t generation = submission_.words().sleeping.load_relaxed();
   if (generation == 0 || generation == rung_) {
@@ -281,11 +286,14 @@ void ConsumerLink::remember_success(std::uint16_t kind, std::uint64_t key, std::
       chosen->number.load_relaxed();  // relaxed because this process alone writes it
   chosen->number.store_relaxed(0);    // relaxed because the fence orders it
   layout::fence_release();            // [E19] number 0 before the fields
-  chosen->kind.store_relaxed(kind);   // relaxed because the number publishes the fields
+  ACKBUS_POINT(kSuccessOpen);
+  chosen->kind.store_relaxed(kind);  // relaxed because the number publishes the fields
   chosen->key.store_relaxed(key);
   chosen->sequence.store_relaxed(sequence);
+  ACKBUS_POINT(kSuccessFilled);
   chosen->number.store_release(
       number + 1);  // [E19] release: read by the daemon at a hand-over, after this life ended
+  ACKBUS_POINT(kSuccessRemembered);
 }
 
 }  // namespace ackbus

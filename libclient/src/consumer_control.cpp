@@ -4,6 +4,7 @@
 
 #include "libclient/src/consumer_core.hpp"
 #include "shm_layout/bus_records.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus {
 
@@ -86,6 +87,7 @@ Result<void> ConsumerCore::say_hello(std::uint64_t deadline_ns) {
     const ReceiveState state = control.receive(packet);
     if (state == ReceiveState::kNothing) {
       if (!control.wait_readable(deadline_ns)) {
+        say_bye(control);
         return Error{ErrorCode::kTimeout, "the daemon did not say whether this consumer is active"};
       }
       continue;
@@ -221,6 +223,7 @@ void ConsumerCore::add_link(ControlPacket& packet) {
                         layout::AckView(ends->ack.base(), layout::AckGeometry{life.slots}),
                         life.main_start, life.redelivery_start, !register_membarrier()});
   ends->link->bound_payloads(bounds);
+  ACKBUS_POINT(kAckMapped);
   say(ControlType::kMapped, life.link, life.epoch);
   const auto hole = std::find(links.begin(), links.end(), nullptr);
   if (hole != links.end()) {

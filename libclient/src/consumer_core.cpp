@@ -5,6 +5,7 @@
 
 #include "libclient/src/sleep_fence.hpp"
 #include "shm_layout/assert.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus {
 
@@ -205,6 +206,7 @@ Result<void> ConsumerCore::progress(const Delivery& delivery, std::uint32_t retr
 
 void ConsumerCore::ring(LinkEnds& ends) {
   if (ends.link->must_ring()) {
+    ACKBUS_POINT(kConsumerRings);
     Waiter::ring(ends.ring.get());
   }
 }
@@ -226,6 +228,7 @@ bool ConsumerCore::arm_and_look() {
     }
   }
   fence_armed();
+  ACKBUS_POINT(kConsumerArmed);
   if (heard) {
     return true;
   }

@@ -6,6 +6,7 @@
 #include "libclient/src/ack_text.hpp"
 #include "libclient/src/prefetch.hpp"
 #include "shm_layout/assert.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus {
 
@@ -65,9 +66,11 @@ NextResult ConsumerLink::next_redelivery(std::uint64_t now_ns, bool idle, std::u
       return NextResult::kWantsAlone;
     }
   }
+  ACKBUS_POINT(kRedeliveryObserved);
   next_redelivery_ += 1;
   ack_.words().redelivery_cursor.store_release(
       next_redelivery_);  // [E13] release: the daemon may rewrite the place
+  ACKBUS_POINT(kRedeliveryCursorPublished);
   if (!known) {
     add(ack_.counters(0).stale);
     return NextResult::kSkipped;  // The slot holds something else by now.
@@ -108,9 +111,11 @@ ACKBUS_HOT NextResult ConsumerLink::next_main(std::uint64_t now_ns, std::uint64_
   if (sound && (candidate.flags & layout::kFlagInline) != 0) {
     layout::inline_load(place.inline_words, copy.length, inlined_[copy.slot]);
   }
+  ACKBUS_POINT(kMainObserved);
   next_main_ += 1;
   ack_.words().cursor.store_release(
       next_main_);  // [E12] release: read before acted on; pairs with the daemon's scan
+  ACKBUS_POINT(kCursorPublished);
   if (!sound) [[unlikely]] {
     // Nobody will ever answer it, so it must not stay pending: the link ends.
     add(ack_.words().rejected);
@@ -228,6 +233,7 @@ ACKBUS_HOT NextResult ConsumerLink::begin(const Candidate& candidate, std::uint6
     layout::fence_light();  // [F1] the same, where the membarrier makes a full one of it
   }
   follow_interventions(now_ns);
+  ACKBUS_POINT(kInterventionsRead);
   if (mine.finished >= candidate.sequence) {
     return NextResult::kSkipped;  // Given back before, and its verdict was answered just now.
   }
@@ -319,6 +325,7 @@ ACKBUS_HOT void ConsumerLink::take_up(const Candidate& candidate, bool may_have_
   if (candidate.attempt > 1) {
     add(counters.redelivered);
   }
+  ACKBUS_POINT(kTakenUp);
 }
 
 ACKBUS_HOT bool ConsumerLink::locate_payload(const Candidate& candidate, Delivery& begun) {

@@ -10,6 +10,7 @@
 #include "libclient/src/prefetch.hpp"
 #include "libclient/src/producer_link.hpp"  // which includes this file at its end
 #include "shm_layout/assert.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus {
 
@@ -26,6 +27,7 @@ ACKBUS_HOT std::optional<std::uint32_t> ProducerLink::claim() {
   const std::uint32_t slot = free_.back();
   free_.pop_back();
   claimed_ += 1;
+  ACKBUS_POINT(kClaimed);
   return slot;
 }
 
@@ -92,9 +94,11 @@ ACKBUS_HOT std::uint64_t ProducerLink::commit(std::uint32_t slot, const CommitRe
   // relaxed because a figure orders nothing; before the place, so that sent never lags what was
   // committed.
   counter.store_relaxed(counter.load_relaxed() + 1);
+  ACKBUS_POINT(kSentCounted);
   write_place(slot, sequence, kind_flags, request);
   submission_.words().committed.store_release(
       sequence);  // [E21] release: the message is there; pairs with [E21] in LinkTracker::scan()
+  ACKBUS_POINT(kCommitted);
   return sequence;
 }
 

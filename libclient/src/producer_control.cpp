@@ -6,6 +6,7 @@
 
 #include "libclient/src/producer_core.hpp"
 #include "shm_layout/assert.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus {
 
@@ -161,6 +162,7 @@ Result<void> ProducerCore::adopt_link(const ControlPacket& packet) {
   layout::LinkMessage mapped{};
   mapped.header = layout::control_header<layout::LinkMessage>(ControlType::kMapped);
   mapped.link = link_number;
+  ACKBUS_POINT(kSubmissionMapped);
   if (!control.send(mapped)) {
     return Error{ErrorCode::kDisconnected, "the daemon hung up while this process connected"};
   }
@@ -226,9 +228,8 @@ void ProducerCore::accept_life(ControlPacket& packet) {
     }
     for (LifeEnds& known : lives) {
       if (known.epoch == life.epoch) {
-        auto packet_fds = std::move(packet.descriptors);
-        known.ring = std::move(packet_fds[1]);  // The consumer has the other end already.
-        known.rung.add(waiter, std::move(packet_fds[2]));
+        known.ring = std::move(packet.descriptors[1]);  // The consumer has the other end already.
+        known.rung.add(waiter, std::move(packet.descriptors[2]));
         link->forget_rung();
         if (link->must_ring()) {
           Waiter::ring(lives.back().ring.get());
@@ -246,13 +247,13 @@ void ProducerCore::accept_life(ControlPacket& packet) {
   if (!ack) {
     return;  // Its consumer spoilt it: nothing can be learnt from it, the next life brings another.
   }
-  auto packet_fds = std::move(packet.descriptors);
-  lives.push_back({life.epoch, std::move(*ack), std::move(packet_fds[1]), {}});
-  lives.back().rung.add(waiter, std::move(packet_fds[2]));
+  lives.push_back({life.epoch, std::move(*ack), std::move(packet.descriptors[1]), {}});
+  lives.back().rung.add(waiter, std::move(packet.descriptors[2]));
   lives_seen += 1;
   missed_epoch = missed_epoch == life.epoch ? 0 : missed_epoch;
   link->add_life({life.epoch, life.main_start,
                   layout::AckView(lives.back().ack.base(), layout::AckGeometry{options.slots})});
+  ACKBUS_POINT(kLifeHeard);
 }
 
 // What came with a life was lost for want of descriptors or memory: the daemon sends it once more.
@@ -289,6 +290,7 @@ void ProducerCore::tell_drained() {
       return;
     }
     drained_untold.pop_front();
+    ACKBUS_POINT(kDrainedTold);
   }
 }
 

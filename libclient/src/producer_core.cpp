@@ -5,6 +5,7 @@
 
 #include "libclient/src/sleep_fence.hpp"
 #include "shm_layout/bus_records.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus {
 
@@ -170,6 +171,7 @@ bool ProducerCore::arm_and_look() {
   const bool heard = read_control();
   link->arm(++sleep_generation);
   fence_armed();
+  ACKBUS_POINT(kProducerArmed);
   return heard || link->has_work();
 }
 

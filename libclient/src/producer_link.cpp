@@ -1,6 +1,7 @@
 #include "libclient/src/producer_link.hpp"
 
 #include "shm_layout/assert.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus {
 
@@ -31,6 +32,7 @@ void ProducerLink::unclaim(std::uint32_t slot) {
 bool ProducerLink::must_ring() {
   layout::fence_full();  // [F2] [E16] publish before the look at `sleeping`; pairs with the
                          // consumer's fence before its look
+  ACKBUS_POINT(kProducerFenced);
   if (lives_.empty() || awaits_life()) {
     return false;  // The life to come looks at the ring before it first sleeps, and the daemon
                    // wakes it once more.
@@ -80,9 +82,11 @@ bool ProducerLink::cancel(std::uint32_t slot, std::uint64_t sequence) {
   }
   // The wish, before the counter that tells of it; relaxed because the counter publishes it.
   submission_.descriptor(slot).cancel.store_relaxed(sequence);
+  ACKBUS_POINT(kCancelWished);
   cancels_ += 1;
   submission_.words().cancels.store_release(
       cancels_);  // [E17] release: pairs with the consumer's look before begin
+  ACKBUS_POINT(kCancelCounted);
   return true;
 }
 

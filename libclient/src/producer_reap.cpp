@@ -1,6 +1,7 @@
 // The reaping half of ProducerLink: acks, the switch to a new life, and what a text says.
 #include "libclient/src/ack_text.hpp"
 #include "libclient/src/producer_settle.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus {
 
@@ -51,6 +52,7 @@ std::size_t ProducerLink::take_acks(std::uint64_t now_ns) {
       break;
     }
     next_ack_ += 1;
+    ACKBUS_POINT(kAckTaken);
     if (copy.slot >= slots_.size() || copy.sequence == 0 ||
         slots_[copy.slot].sequence != copy.sequence) {
       continue;  // Hostile or of an older life: nothing of ours.
@@ -107,6 +109,7 @@ bool ProducerLink::follow_epoch(std::uint64_t now_ns, std::size_t& known) {
   if (!scanned_ended_) {
     known += scan_records(now_ns);
     scanned_ended_ = true;
+    ACKBUS_POINT(kOldLifeScanned);
   }
   if (lives_.size() < 2) {
     return false;
@@ -116,6 +119,7 @@ bool ProducerLink::follow_epoch(std::uint64_t now_ns, std::size_t& known) {
   next_ack_ = 1;
   scanned_ended_ = false;
   switched_ = true;
+  ACKBUS_POINT(kLifeSwitched);
   for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) {
     if (slots_[slot].is(kByVerdict)) {
       try_free(slot);

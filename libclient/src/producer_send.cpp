@@ -5,6 +5,7 @@
 
 #include "libclient/src/producer_core.hpp"
 #include "shm_layout/policy.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus {
 
@@ -162,6 +163,7 @@ void ProducerCore::send(Kind kind, std::span<const std::byte> payload,
     made.offset = payload_of_slot[slot].first;
     made.holds_arena = true;
     std::memcpy(link->arena() + made.offset, payload.data(), payload.size());
+    ACKBUS_POINT(kFilled);
   }
   Ticket& committed = *ticket;
   committed.sequence = link->commit(slot, made);
@@ -175,6 +177,7 @@ void ProducerCore::ring() {
     read_control();
   }
   if (link->must_ring()) [[unlikely]] {
+    ACKBUS_POINT(kProducerRings);
     Waiter::ring(lives.back().ring.get());
   }
 }

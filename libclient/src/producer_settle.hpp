@@ -8,6 +8,7 @@
 
 #include "libclient/src/hot.hpp"
 #include "libclient/src/producer_link.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus {
 
@@ -49,9 +50,12 @@ ACKBUS_HOT bool ProducerLink::settle(std::uint32_t slot, const Ending& ending) {
   Slot& mine = slots_[slot];
   mine.set(kSettled);
   const OutcomeCode code = ending.code;
+  const std::uint64_t word = layout::pack_outcome(mine.sequence, static_cast<std::uint8_t>(code));
+  // relaxed because the daemon asks for it only after this process has ended
+  submission_.counters(static_cast<std::uint32_t>(mine.kind)).settling.store_relaxed(word);
   // [E18] relaxed because [F1] orders it, here or by the daemon's membarrier; read in tracker.cpp
-  submission_.descriptor(slot).outcome.store_relaxed(
-      layout::pack_outcome(mine.sequence, static_cast<std::uint8_t>(code)));
+  submission_.descriptor(slot).outcome.store_relaxed(word);
+  ACKBUS_POINT(kOutcomeStored);
   if (fence_after_outcome_) {
     layout::fence_full();  // [F1] [E18] outcome before the look at interventions, where the
                            // daemon's membarrier can't help
@@ -59,6 +63,7 @@ ACKBUS_HOT bool ProducerLink::settle(std::uint32_t slot, const Ending& ending) {
     layout::fence_light();  // [F1] the same, where the membarrier makes a full one of it
   }
   count(mine.kind, code);
+  ACKBUS_POINT(kOutcomeCounted);
   Outcome& outcome = outcomes_.outcome(mine.node);
   outcome.code = code;
   outcome.reason = ending.reason;
@@ -122,6 +127,7 @@ ACKBUS_HOT void ProducerLink::free_slot(std::uint32_t slot) {
     freed_.push_back(slot);
   }
   free_.push_back(slot);
+  ACKBUS_POINT(kSlotFreed);
 }
 
 // When a slot is free: docs/architecture.md, "When a slot is free".

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "libclient/src/producer_settle.hpp"
+#include "shm_layout/test_points.hpp"
 
 namespace ackbus {
 
@@ -48,6 +49,7 @@ std::size_t ProducerLink::take_verdicts(std::uint64_t now_ns) {
       return place.number.load_relaxed() > next_verdict_ ? known + scan_verdicts(now_ns) : known;
     }
     next_verdict_ += 1;
+    ACKBUS_POINT(kVerdictTaken);
     if (copy.slot < slots_.size()) {
       known += settle_verdict(copy.slot, copy.sequence, copy.reason, now_ns) ? 1 : 0;
     }

@@ -189,6 +189,12 @@ Result<ControlPacket> greet(ControlSocket& socket, const layout::HelloMessage& h
   return Error{ErrorCode::kDisconnected, "the daemon hung up before the hello"};
 }
 
+void say_bye(ControlSocket& socket) {
+  layout::LinkMessage bye{};
+  bye.header = layout::control_header<layout::LinkMessage>(layout::ControlType::kBye);
+  [[maybe_unused]] const bool said = socket.try_send(bye);
+}
+
 Result<Session> open_session(const ConnectOptions& options, const layout::HelloMessage& hello,
                              std::uint64_t deadline_ns) {
   Result<std::string> directory = find_runtime_dir(options.runtime_dir);
@@ -208,6 +214,7 @@ Result<Session> open_session(const ConnectOptions& options, const layout::HelloM
   session.runtime_dir = *directory;
   Result<ControlPacket> welcome = greet(session.socket, hello, deadline_ns);
   if (!welcome) {
+    say_bye(session.socket);
     return welcome.error();
   }
   Result<Mapping> bus = accept_welcome(*welcome);

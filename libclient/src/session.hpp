@@ -47,6 +47,10 @@ bool register_membarrier();
 [[nodiscard]] Result<ControlPacket> greet(ControlSocket& socket, const layout::HelloMessage& hello,
                                           std::uint64_t deadline_ns);
 
+// For a connection that is given up before the daemon answered: it may take the hello all the same,
+// later, and a consumer's process whose connection only hangs up is killed.
+void say_bye(ControlSocket& socket);
+
 struct Session {
   ControlSocket socket;
   Mapping bus;
