@@ -16,15 +16,18 @@ constexpr std::uint64_t kCorrectionPauseNs = 1'000'000'000;
 
 }  // namespace
 
-void Link::remove_letter(const layout::DescriptorCopy& descriptor) {
+bool Link::remove_letter(std::uint32_t slot, const layout::DescriptorCopy& descriptor) {
   const LetterOwner owner = owner_of(*this, descriptor);
-  if (bus.letters->exists(owner.id)) {
-    bus.correct_letter({owner, false, number});
+  const bool exists = bus.letters->exists(owner.id);
+  if (exists) {
+    bus.correct_letter({owner, false, number, slot});
   }
+  return exists;
 }
 
-void Link::mark_late_success(const layout::DescriptorCopy& descriptor) {
-  bus.correct_letter({owner_of(*this, descriptor), true, number});
+bool Link::mark_late_success(std::uint32_t slot, const layout::DescriptorCopy& descriptor) {
+  bus.correct_letter({owner_of(*this, descriptor), true, number, slot});
+  return true;
 }
 
 // The link stays until the disk has followed: a daemon that dies before finds it again, and with it
@@ -39,6 +42,9 @@ void Bus::correct_letter(const LetterCorrection& correction) {
 void Bus::end_correction(const LetterCorrection& correction) {
   if (Link* link = find_link(correction.link)) {
     link->jobs -= 1;
+    if (correction.slot) {
+      link->tracker->letter_corrected(*correction.slot, correction.owner.sequence);
+    }
   }
 }
 
@@ -87,8 +93,9 @@ void Bus::forget_corrections(const LetterId& id) {
   });
 }
 
-// A daemon that died between storing Final and dealing with the letter left it unmarked: a Success
-// that came late is marked, any other answer has no letter.
+// A hand-over stores Final for what its ended life had answered, whatever the disk says. Where it
+// refused, and the daemon before this one died, the letter is dealt with now: a Success that came
+// late is marked, any other answer has no letter. Not counted: the daemon before this one has.
 void Bus::clean_letters(Link& link) {
   for (std::uint32_t slot = 0; slot < link.slots; ++slot) {
     const auto view = link.tracker->look(slot);
@@ -96,15 +103,10 @@ void Bus::clean_letters(Link& link) {
       continue;
     }
     const LetterOwner owner = owner_of(link, view->descriptor);
-    if (!letters->is_of(owner)) {
-      continue;
-    }
-    const Ending ending = ending_taken(*view);
-    if (ending == Ending::kSuccess || ending == Ending::kPartialSuccess) {
-      // Not counted: the daemon before this one may have.
-      correct_letter({owner, true, link.number});
-    } else {
-      link.remove_letter(view->descriptor);  // Also when nobody has taken that answer yet.
+    if (letters->is_of(owner)) {
+      const Ending ending = ending_taken(*view);
+      const bool late = ending == Ending::kSuccess || ending == Ending::kPartialSuccess;
+      correct_letter({owner, late, link.number, {}});
     }
   }
 }

@@ -203,7 +203,7 @@ void Bus::hand_over(Link& link) {
       [this, number, epoch, remove](Result<UniqueFd> ack_fd) {
         for (const LetterOwner& owner : remove) {
           if (letters->is_of(owner)) {
-            correct_letter({owner, false, number});
+            correct_letter({owner, false, number, {}});
           }
         }
         Link* still = find_link(number);

@@ -84,8 +84,8 @@ struct Link final : TrackerHost {
   void ring_producer() override;
   void ring_consumer() override;
   void write_letter(LetterDraft draft) override;
-  void remove_letter(const layout::DescriptorCopy& descriptor) override;
-  void mark_late_success(const layout::DescriptorCopy& descriptor) override;
+  bool remove_letter(std::uint32_t slot, const layout::DescriptorCopy& descriptor) override;
+  bool mark_late_success(std::uint32_t slot, const layout::DescriptorCopy& descriptor) override;
   void count_retry(std::uint16_t kind, RetryCause cause) override;
   void count_dead(std::uint16_t kind, layout::VerdictReason reason) override;
   void count_late(std::uint16_t kind) override;
@@ -145,7 +145,8 @@ struct Queue {
 struct LetterCorrection {
   LetterOwner owner;
   bool late_success = false;
-  std::uint64_t link = 0;  // number; it stays until the disk has followed
+  std::uint64_t link = 0;             // number; it stays until the disk has followed
+  std::optional<std::uint32_t> slot;  // whose tracker waits for that
 };
 
 }  // namespace ackbus::daemon

@@ -60,8 +60,10 @@ class TrackerHost {
   // Writes the letter on the worker thread, unless the message turns out settled after the payload
   // was copied; then letter_done() is called.
   virtual void write_letter(LetterDraft draft) = 0;
-  virtual void remove_letter(const layout::DescriptorCopy& descriptor) = 0;
-  virtual void mark_late_success(const layout::DescriptorCopy& descriptor) = 0;
+  // Takes a letter back, or marks it as one of a late success. True: the disk has not followed yet,
+  // and letter_corrected() is called when it has.
+  virtual bool remove_letter(std::uint32_t slot, const layout::DescriptorCopy& descriptor) = 0;
+  virtual bool mark_late_success(std::uint32_t slot, const layout::DescriptorCopy& descriptor) = 0;
   // Figures and logs.
   virtual void count_retry(std::uint16_t kind, RetryCause cause) = 0;
   virtual void count_dead(std::uint16_t kind, layout::VerdictReason reason) = 0;
@@ -117,6 +119,7 @@ class LinkTracker {
   void expire(std::uint32_t slot, std::uint64_t now_ns) { examine(slot, now_ns); }
   void letter_done(std::uint32_t slot, std::uint64_t sequence, LetterResult result,
                    std::uint64_t now_ns);
+  void letter_corrected(std::uint32_t slot, std::uint64_t sequence);
   // When the link must be looked at again at the latest, whatever is armed.
   [[nodiscard]] std::uint64_t next_scan_ns() const { return next_scan_ns_; }
   // Looks at every slot in the next scan, whatever the producer's hint says.
@@ -176,8 +179,8 @@ class LinkTracker {
     std::uint64_t attempts_of = 0;      // the sequence that these two speak of
     std::uint32_t last_begun = 0;       // the highest attempt that was seen begun
     std::uint64_t letter_after_ns = 0;  // the store refused: not tried before
+    std::uint64_t correcting = 0;  // the sequence whose letter the disk is to take back or mark
     bool letter_running = false;
-    bool letter_written = false;
   };
   struct Limits {
     std::uint64_t timeout_ns = 0;
@@ -206,6 +209,7 @@ class LinkTracker {
   void continue_verdict(const SlotView& view, std::uint32_t slot, std::uint64_t now_ns);
   void finish_verdict(std::uint32_t slot, std::uint64_t sequence);
   void withdraw_verdict(const SlotView& view, std::uint32_t slot);
+  void end_by_answer(std::uint32_t slot);
   void withdraw_undelivered(const SlotView& view, std::uint32_t slot);
   void note_late(const SlotView& view, std::uint32_t slot);
   void announce(std::uint32_t slot, std::uint64_t sequence, layout::VerdictReason reason);

@@ -24,11 +24,15 @@ constexpr std::uint64_t kLetterPauseNs = 1'000'000'000;  // the store refused: t
 constexpr std::uint64_t kLateLookNs =
     5'000'000;  // when to look whether the producer had taken an ack first
 
+bool is_success(const LinkTracker::SlotView& view) {
+  const std::uint8_t outcome = layout::outcome_code(view.outcome);
+  return outcome == kOutcomeSuccess || outcome == kOutcomePartialSuccess;
+}
+
 }  // namespace
 
 void LinkTracker::start_verdict(const SlotView& view, std::uint32_t slot, VerdictReason reason,
                                 std::uint64_t now_ns) {
-  mirrors_[slot].letter_written = false;
   mirrors_[slot].letter_after_ns = 0;
   PendingCopyValue entry = view.entry;
   entry.state = PendingState::kExhausting;
@@ -46,7 +50,6 @@ void LinkTracker::start_verdict(const SlotView& view, std::uint32_t slot, Verdic
 // max_wait: Exhausting, then begun and acked are read again; what was begun meanwhile is left to
 // run.
 void LinkTracker::end_undelivered(const SlotView& view, std::uint32_t slot, std::uint64_t now_ns) {
-  mirrors_[slot].letter_written = false;
   mirrors_[slot].letter_after_ns = 0;
   PendingCopyValue entry = view.entry;
   entry.state = PendingState::kExhausting;
@@ -54,7 +57,7 @@ void LinkTracker::end_undelivered(const SlotView& view, std::uint32_t slot, std:
   entry.epoch = epoch_;
   store(slot, entry);
   intervene();
-  ACKBUS_POINT(kUndeliveredStored);
+  ACKBUS_POINT_WITH(kUndeliveredStored, entry.sequence);
   const std::optional<SlotView> again = look(slot);
   if (!again || again->descriptor.number != entry.sequence) {
     return;
@@ -139,7 +142,6 @@ void LinkTracker::letter_done(std::uint32_t slot, std::uint64_t sequence, Letter
     host_.arm(slot, mirror.letter_after_ns);  // No verdict without a letter: it stays pending.
     return;
   }
-  mirror.letter_written = result == LetterResult::kWritten;
   const std::optional<SlotView> view = look(slot);
   const bool ours = view && view->descriptor.number == sequence;
   const bool settled = ours && layout::outcome_sequence(view->outcome) == sequence &&
@@ -151,7 +153,7 @@ void LinkTracker::letter_done(std::uint32_t slot, std::uint64_t sequence, Letter
     withdraw_verdict(gone, slot);
     return;
   }
-  ACKBUS_POINT(kLetterHeard);
+  ACKBUS_POINT_WITH(kLetterHeard, view->entry.reason);
   finish_verdict(slot, sequence);
   host_.arm(slot, now_ns + kLateLookNs);
 }
@@ -177,14 +179,50 @@ void LinkTracker::finish_verdict(std::uint32_t slot, std::uint64_t sequence) {
 // Answered while the verdict was being given: the letter goes first, then Final.
 void LinkTracker::withdraw_verdict(const SlotView& view, std::uint32_t slot) {
   Mirror& mirror = mirrors_[slot];
-  if (view.descriptor.number == mirror.entry.sequence) {
-    host_.remove_letter(view.descriptor);
+  if (mirror.correcting == mirror.entry.sequence) {
+    return;
   }
+  mirror.correcting = mirror.entry.sequence;
+  const bool ours = view.descriptor.number == mirror.entry.sequence;
+  const bool waits = ours && host_.remove_letter(slot, view.descriptor);
   ACKBUS_POINT(kWithdrawing);
-  mirror.letter_written = false;
-  PendingCopyValue entry = mirror.entry;
+  if (!waits) {
+    end_by_answer(slot);
+  }
+}
+
+// The slot is free for another message after this, so the disk has followed: a daemon that dies
+// before finds the entry as it is and asks the disk again.
+void LinkTracker::letter_corrected(std::uint32_t slot, std::uint64_t sequence) {
+  ACKBUS_ASSERT(slot < mirrors_.size());
+  Mirror& mirror = mirrors_[slot];
+  if (mirror.correcting != sequence) {
+    return;
+  }
+  mirror.correcting = 0;
+  const bool open = mirror.entry.state == PendingState::kExhausting ||
+                    mirror.entry.state == PendingState::kVerdict;
+  if (mirror.entry.sequence == sequence && open) {
+    end_by_answer(slot);
+  }
+}
+
+// Final, after a verdict that was being given or stands.
+void LinkTracker::end_by_answer(std::uint32_t slot) {
+  mirrors_[slot].correcting = 0;
+  PendingCopyValue entry = mirrors_[slot].entry;
+  const std::optional<SlotView> view = look(slot);
+  const bool late = entry.state == PendingState::kVerdict && view &&
+                    view->descriptor.number == entry.sequence && is_success(*view);
+  const std::uint16_t kind = view ? layout::kind_of(view->descriptor.kind_flags) : std::uint16_t{0};
+  if (late) {
+    host_.will_count_late(slot, next_version(slot), kind);
+  }
   entry.state = PendingState::kFinal;
   store(slot, entry);
+  if (late) {
+    host_.count_late(kind);
+  }
   intervene();
   host_.ring_producer();
 }
@@ -192,8 +230,7 @@ void LinkTracker::withdraw_verdict(const SlotView& view, std::uint32_t slot) {
 // Undelivered, but begun before its life could read that: it runs on, as if nothing had been said.
 // When the life did read it, it answers Skipped{verdict}, and examine_answered() gives it again.
 void LinkTracker::withdraw_undelivered(const SlotView& view, std::uint32_t slot) {
-  host_.remove_letter(view.descriptor);
-  mirrors_[slot].letter_written = false;
+  [[maybe_unused]] const bool waits = host_.remove_letter(slot, view.descriptor);
   PendingCopyValue entry = mirrors_[slot].entry;
   entry.state = PendingState::kReserved;
   entry.reason = VerdictReason::kReserved;
@@ -213,23 +250,20 @@ void LinkTracker::note_late(const SlotView& view, std::uint32_t slot) {
   if (ended_by_verdict(outcome)) {
     return;
   }
-  const bool late = outcome == kOutcomeSuccess || outcome == kOutcomePartialSuccess;
-  const std::uint16_t kind = layout::kind_of(view.descriptor.kind_flags);
+  Mirror& mirror = mirrors_[slot];
+  if (mirror.correcting == sequence) {
+    return;
+  }
+  mirror.correcting = sequence;
+  const bool late = is_success(view);
+  const bool waits = late ? host_.mark_late_success(slot, view.descriptor)
+                          : host_.remove_letter(slot, view.descriptor);
   if (late) {
-    host_.mark_late_success(view.descriptor);
-    host_.will_count_late(slot, next_version(slot), kind);
     ACKBUS_POINT(kLateNoted);
-  } else {
-    host_.remove_letter(view.descriptor);
   }
-  PendingCopyValue entry = view.entry;
-  entry.state = PendingState::kFinal;
-  store(slot, entry);
-  if (late) {
-    host_.count_late(kind);
+  if (!waits) {
+    end_by_answer(slot);
   }
-  intervene();
-  host_.ring_producer();
 }
 
 // The consumer answered. Only three things are left: a verdict that was being given is withdrawn,

@@ -34,6 +34,7 @@ struct Arm {
   std::atomic<std::uint32_t> point;      // its number + 1; 0: not armed
   std::atomic<std::uint32_t> countdown;  // reached so often before it fires
   std::atomic<std::uint32_t> action;
+  std::atomic<std::uint32_t> word;  // only with this word of the point; 0: with any
 };
 inline constexpr std::size_t kArmsPerRole = 2;
 
@@ -42,6 +43,7 @@ struct Firing {
   std::atomic<std::uint32_t> pid;
   std::atomic<std::uint32_t> role;
   std::atomic<std::uint32_t> action;
+  std::atomic<std::uint32_t> word;
   std::atomic<std::uint64_t> time_ns;  // CLOCK_MONOTONIC; stored last
 };
 inline constexpr std::size_t kFirings = 1024;  // a ring; the supervisor is never so far behind

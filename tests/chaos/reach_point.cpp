@@ -47,12 +47,13 @@ std::uint64_t clock_ns() {
          static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-void fire(const Attached& attached, std::uint32_t point, Action action) {
+void fire(const Attached& attached, std::uint32_t point, std::uint32_t word, Action action) {
   Firing& firing = attached.page->firings[attached.page->firing_count.fetch_add(1) % kFirings];
   firing.point = point;
   firing.pid = static_cast<std::uint32_t>(::getpid());
   firing.role = attached.role;
   firing.action = static_cast<std::uint32_t>(action);
+  firing.word = word;
   firing.time_ns = clock_ns();
   ::kill(::getpid(), action == Action::kStop ? SIGSTOP : SIGKILL);
   while (action == Action::kKill) {
@@ -63,7 +64,7 @@ void fire(const Attached& attached, std::uint32_t point, Action action) {
 }  // namespace
 }  // namespace ackbus::chaos
 
-extern "C" void ackbus_reach_point(std::uint32_t point) noexcept {
+extern "C" void ackbus_reach_point(std::uint32_t point, std::uint32_t word) noexcept {
   using namespace ackbus::chaos;
   static const Attached attached = attach();
   if (attached.page == nullptr) {
@@ -71,12 +72,14 @@ extern "C" void ackbus_reach_point(std::uint32_t point) noexcept {
   }
   attached.page->reached[point].fetch_add(1, std::memory_order_relaxed);
   for (Arm& arm : attached.page->arms[attached.role]) {
-    if (arm.point.load() != point + 1 || arm.countdown.fetch_sub(1) != 1) {
+    const std::uint32_t wanted = arm.word.load();
+    if (arm.point.load() != point + 1 || (wanted != 0 && wanted != word) ||
+        arm.countdown.fetch_sub(1) != 1) {
       continue;
     }
     const auto action = static_cast<Action>(arm.action.load());
     if (arm.point.exchange(0) == point + 1) {
-      fire(attached, point, action);
+      fire(attached, point, word, action);
     }
   }
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "shm_layout/tracking.hpp"
 #include "tests/chaos/message.hpp"
 
 namespace ackbus::chaos {
@@ -21,14 +22,17 @@ enum class Provoke {
   kKillProducer,
   kKillConsumer,
   kStopConsumer,
-  kKillBeginner,  // stopped until messages have expired, then killed when it begins one of them
+  // Stopped with a message that it read and did not begin, until that one has expired, then killed
+  // when it begins it.
+  kKillBeginner,
   kKillDaemon
 };
 
 // How to get a process to a point to which the load alone does not bring it, soon.
 struct Way {
   Provoke provoke = Provoke::kNothing;
-  std::optional<Point> stop_at;  // stopped there for a while first
+  std::optional<Point> stop_at;  // stopped there for a while first,
+  std::uint32_t stop_word = 0;   // with this word only
 };
 
 Way way_to(Point point) {
@@ -81,15 +85,22 @@ Way way_to(Point point) {
     case Point::kUndeliveredStored:
       return {Provoke::kStopConsumer, {}};
     case Point::kUndeliveredWithdrawn:
-      return {Provoke::kKillBeginner, Point::kUndeliveredStored};
+      return {Provoke::kKillBeginner, {}};
     case Point::kWithdrawing:
     case Point::kLetterRemoved:
       return {Provoke::kNothing, Point::kLetterFilled};
     case Point::kLateNoted:
     case Point::kLateMarked:
-      return {Provoke::kNothing, Point::kLetterHeard};
+      return {Provoke::kNothing, Point::kLetterHeard,
+              static_cast<std::uint32_t>(layout::VerdictReason::kRetries)};
     default:
       return {};
+  }
+}
+
+void stop_on_the_way(Stage& stage, Role role, const Way& way) {
+  if (way.stop_at) {
+    stage.arm(role, 1, *way.stop_at, Action::kStop, 1, way.stop_word);
   }
 }
 
@@ -178,7 +189,20 @@ void Schedule::take_fired() {
       if (track.armed == point) {
         track.armed.reset();
       }
+    } else if (tracks_[static_cast<std::size_t>(Role::kDaemon)].armed ==
+               static_cast<std::size_t>(Point::kUndeliveredWithdrawn)) {
+      follow_beginner(*fired);
     }
+  }
+}
+
+// The consumer was stopped with a message that it read: the daemon is stopped when that one has
+// expired, and then the consumer is killed when it begins it.
+void Schedule::follow_beginner(const Stage::Fired& fired) {
+  if (fired.point == Point::kCursorPublished) {
+    stage_.arm(Role::kDaemon, 1, Point::kUndeliveredStored, Action::kStop, 1, fired.word);
+  } else if (fired.point == Point::kUndeliveredStored) {
+    stage_.arm(Role::kConsumer, 1, Point::kBegunPublished, Action::kKill, 1);
   }
 }
 
@@ -196,11 +220,11 @@ void Schedule::arm_next(Role role) {
   if (role == Role::kDaemon && !stage_.daemon_ready()) {
     return;  // One death at a time, so that each is one of a daemon that served.
   }
-  // One that nobody was killed at yet has its turn sooner, now and then.
+  // One that nobody was killed at yet has its turn sooner, mostly.
   const auto missing = std::find_if(track.queue.begin(), track.queue.end(),
                                     [&](std::size_t point) { return kills_[point] == 0; });
   const auto chosen =
-      missing != track.queue.end() && random_() % 4 == 0 ? missing : std::prev(track.queue.end());
+      missing != track.queue.end() && random_() % 4 != 0 ? missing : std::prev(track.queue.end());
   const std::size_t point = *chosen;
   track.queue.erase(chosen);
   track.armed = point;
@@ -210,17 +234,13 @@ void Schedule::arm_next(Role role) {
   const bool rare = way.provoke != Provoke::kNothing || way.stop_at.has_value();
   const auto countdown = rare ? 1 : static_cast<std::uint32_t>(1 + random_() % kCountdownMax);
   stage_.arm(role, 0, static_cast<Point>(point), Action::kKill, countdown);
-  if (way.stop_at) {
-    stage_.arm(role, 1, *way.stop_at, Action::kStop, 1);
-  }
+  stop_on_the_way(stage_, role, way);
 }
 
 void Schedule::provoke(Role role) {
   const Track& track = tracks_[static_cast<std::size_t>(role)];
   const Way way = way_to(static_cast<Point>(*track.armed));
-  if (way.stop_at) {
-    stage_.arm(role, 1, *way.stop_at, Action::kStop, 1);
-  }
+  stop_on_the_way(stage_, role, way);
   switch (way.provoke) {
     case Provoke::kKillProducer:
       stage_.kill_victim(Victim::kProducer);
@@ -232,8 +252,7 @@ void Schedule::provoke(Role role) {
       stage_.stop_victim(Victim::kConsumer, 65);
       break;
     case Provoke::kKillBeginner:
-      stage_.stop_victim(Victim::kConsumer, 2 * kShortWaitMs);
-      stage_.arm(Role::kConsumer, 1, Point::kBegunPublished, Action::kKill,
+      stage_.arm(Role::kConsumer, 1, Point::kCursorPublished, Action::kStop,
                  static_cast<std::uint32_t>(1 + random_() % 10));
       break;
     case Provoke::kKillDaemon:

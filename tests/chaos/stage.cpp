@@ -269,7 +269,7 @@ void Stage::take_firings() {
     const auto pid = static_cast<pid_t>(firing.pid.load());
     const auto action = static_cast<Action>(firing.action.load());
     fired_.push_back({static_cast<layout::Point>(firing.point.load()),
-                      static_cast<Role>(firing.role.load()), action});
+                      static_cast<Role>(firing.role.load()), action, firing.word.load()});
     firing.time_ns = 0;
     Client* client = find_client(pid);
     const Victim victim = victim_of(pid).value_or(Victim::kDaemon);
@@ -396,11 +396,12 @@ bool Stage::stop_victim(Victim victim, std::uint32_t for_ms) {
 }
 
 void Stage::arm(Role role, std::size_t place, layout::Point point, Action action,
-                std::uint32_t countdown) {
+                std::uint32_t countdown, std::uint32_t word) {
   Arm& arm = page_->arms[static_cast<std::size_t>(role)][place];
   arm.point = 0;
   arm.action = static_cast<std::uint32_t>(action);
   arm.countdown = countdown;
+  arm.word = word;
   arm.point = static_cast<std::uint32_t>(point) + 1;
 }
 

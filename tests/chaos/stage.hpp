@@ -75,8 +75,9 @@ class Stage {
   // False when there is nobody of this kind just now.
   bool kill_victim(Victim victim);
   bool stop_victim(Victim victim, std::uint32_t for_ms);
+  // With a word: only when the point is reached with it.
   void arm(Role role, std::size_t place, layout::Point point, Action action,
-           std::uint32_t countdown);
+           std::uint32_t countdown, std::uint32_t word = 0);
   void disarm(Role role);
   void disarm_all();
   // A firing that was not taken yet.
@@ -84,6 +85,7 @@ class Stage {
     layout::Point point;
     Role role;
     Action action;
+    std::uint32_t word;
   };
   [[nodiscard]] std::optional<Fired> take_fired();
   void set_stop_length_ms(std::uint32_t length_ms) { point_stop_ms_ = length_ms; }

@@ -16,6 +16,13 @@
 
 namespace ackbus::test {
 
+// What the worker is still to do to a letter.
+struct Correction {
+  std::uint32_t slot = 0;
+  layout::DescriptorCopy descriptor;
+  bool late_success = false;
+};
+
 // A letter on disk.
 struct FakeLetter {
   layout::VerdictReason reason = layout::VerdictReason::kReserved;
@@ -35,15 +42,22 @@ class FakeHost final : public daemon::TrackerHost {
   void barrier() override { barriers += 1; }
   void ring_producer() override { producer_rings += 1; }
   void ring_consumer() override { consumer_rings += 1; }
-  void write_letter(daemon::LetterDraft draft) override { jobs.push_back(std::move(draft)); }
-  void remove_letter(const layout::DescriptorCopy& descriptor) override {
-    letters.erase(id_of(descriptor));
+  void write_letter(daemon::LetterDraft draft) override {
+    std::erase_if(corrections, [&](const Correction& correction) {  // The newer word on it.
+      return id_of(correction.descriptor) == id_of(draft.descriptor);
+    });
+    jobs.push_back(std::move(draft));
   }
-  void mark_late_success(const layout::DescriptorCopy& descriptor) override {
-    const auto letter = letters.find(id_of(descriptor));
-    if (letter != letters.end()) {
-      letter->second.late_success = true;
+  bool remove_letter(std::uint32_t slot, const layout::DescriptorCopy& descriptor) override {
+    const bool exists = letters.contains(id_of(descriptor));
+    if (exists) {
+      corrections.push_back({slot, descriptor, false});
     }
+    return exists;
+  }
+  bool mark_late_success(std::uint32_t slot, const layout::DescriptorCopy& descriptor) override {
+    corrections.push_back({slot, descriptor, true});
+    return true;
   }
   void count_retry(std::uint16_t, daemon::RetryCause cause) override { retries[cause] += 1; }
   void count_dead(std::uint16_t, layout::VerdictReason reason) override { dead[reason] += 1; }
@@ -88,14 +102,29 @@ class FakeHost final : public daemon::TrackerHost {
     return daemon::LetterResult::kWritten;
   }
 
+  // Another job of the worker.
+  void correct(const Correction& correction) {
+    const auto letter = letters.find(id_of(correction.descriptor));
+    if (letter == letters.end()) {
+      return;
+    }
+    if (correction.late_success) {
+      letter->second.late_success = true;
+    } else {
+      letters.erase(letter);
+    }
+  }
+
   // The daemon's death: only the disk stays.
   void forget_process() {
     deadlines.clear();
     jobs.clear();
+    corrections.clear();
   }
 
   std::map<std::uint32_t, std::uint64_t> deadlines;  // slot -> due; arming again replaces
   std::deque<daemon::LetterDraft> jobs;
+  std::deque<Correction> corrections;
   std::map<std::uint64_t, FakeLetter> letters;  // by id
   std::map<daemon::RetryCause, int> retries;
   std::map<layout::VerdictReason, int> dead;

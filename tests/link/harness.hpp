@@ -213,7 +213,7 @@ class LinkWorld {
   }
   void prepare_hand_over(bool counts_deaths = true) {
     for (const layout::DescriptorCopy& descriptor : tracker->letters_to_remove()) {
-      host.remove_letter(descriptor);
+      host.correct({0, descriptor, false});
     }
     daemon::HandOver plan;
     plan.new_epoch = tracking.words().epoch.load_acquire() + 1;
@@ -247,16 +247,26 @@ class LinkWorld {
     lives.back()->ended = true;
     tracker->end_life();
   }
-  // One letter job of the worker. False when there is none.
+  // One job of the worker: a letter, or a correction of one. False when there is none.
   bool run_letter_job() {
     if (host.jobs.empty()) {
-      return false;
+      return run_correction();
     }
     const daemon::LetterDraft draft = std::move(host.jobs.front());
     host.jobs.pop_front();
     const layout::AckView ack = lives.empty() ? layout::AckView{} : lives.back()->ack;
     const daemon::LetterResult result = host.write(draft, ack);
     tracker->letter_done(draft.slot, draft.descriptor.number, result, now_ns);
+    return true;
+  }
+  bool run_correction() {
+    if (host.corrections.empty() || host.store_broken) {
+      return false;  // A disk that refuses is asked again later.
+    }
+    const Correction correction = std::move(host.corrections.front());
+    host.corrections.pop_front();
+    host.correct(correction);
+    tracker->letter_corrected(correction.slot, correction.descriptor.number);
     return true;
   }
   // The daemon's loop up to `end_ns`: letters, deadlines, scans, each at its time.

@@ -120,6 +120,9 @@ TEST_F(Verdict, IsWithdrawnWhenTheAckComesWhileTheLetterIsWritten) {
   EXPECT_EQ(world_.producer->in_use(), 1U) << "held: the letter must go first";
   world_.tracker->letter_done(ticket.slot, ticket.sequence, daemon::LetterResult::kWritten,
                               world_.now_ns);
+  world_.reap();
+  EXPECT_EQ(world_.producer->in_use(), 1U) << "held: the disk must follow first";
+  EXPECT_TRUE(world_.run_letter_job());
   EXPECT_EQ(world_.letter(ticket), nullptr);
   EXPECT_EQ(world_.state(ticket), PendingState::kFinal);
   world_.reap();

@@ -272,9 +272,6 @@ void Journal::check_fate(const Fate& fate, const std::vector<Letter>& letters) {
                 : "Exhausted without a dead letter",
          fate.number);
   }
-  if (letters_may_lag) {
-    return;
-  }
   if (outcome.is_success() && has_letter && !marked && !fate.store_lost) {
     fail("a success with a dead letter that does not say so", fate.number);
   }

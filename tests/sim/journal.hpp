@@ -89,9 +89,6 @@ class Journal {
   [[nodiscard]] const std::map<std::uint64_t, Fate>& fates() const { return fates_; }
   [[nodiscard]] std::uint64_t newest_of(std::uint64_t producer) const;
   [[nodiscard]] bool lost_store() const { return lost_store_; }
-  // Daemons die: a letter that was to be taken back or marked then may stay as it was, because its
-  // message is Final before the disk has followed (docs/guarantees.md, not guaranteed).
-  bool letters_may_lag = false;
   bool consumer_died = false;                 // maybe between begin and the return of take()
   std::map<OutcomeCode, std::uint64_t> seen;  // outcomes, for people
 

@@ -41,7 +41,6 @@ World::World(const WorldOptions& options)
       directory_("/dev/shm/ackbus-sim-" + std::to_string(::getpid())),
       drained_(options.producers, false) {
   make_statics();
-  journal_.letters_may_lag = options.daemon_kills > 0;
   std::filesystem::remove_all(directory_);
   std::filesystem::create_directory(directory_);
 }

@@ -34,8 +34,8 @@ class WeakHost final : public daemon::TrackerHost {
   void ring_producer() override {}
   void ring_consumer() override {}
   void write_letter(daemon::LetterDraft draft) override { letters.push_back(draft.slot); }
-  void remove_letter(const layout::DescriptorCopy&) override {}
-  void mark_late_success(const layout::DescriptorCopy&) override {}
+  bool remove_letter(std::uint32_t, const layout::DescriptorCopy&) override { return false; }
+  bool mark_late_success(std::uint32_t, const layout::DescriptorCopy&) override { return false; }
   void count_retry(std::uint16_t, daemon::RetryCause) override {}
   void count_dead(std::uint16_t, layout::VerdictReason) override {}
 

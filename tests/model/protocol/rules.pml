@@ -67,7 +67,7 @@
 #define GOODBYE 0    /* 1: the end of a life may be a goodbye, which counts no death */
 #endif
 
-/* ---- rules: 1 keeps the rule, 0 takes it away. The code keeps them all but LETTER_WAIT, which it does not keep yet: docs/models.md ---- */
+/* ---- rules: 1 keeps the rule, 0 takes it away. The code keeps them all ---- */
 #ifndef REDELIVERY_ROOM
 #define REDELIVERY_ROOM 1     /* a redelivery place is written only where the consumer has read */
 #endif

@@ -29,8 +29,12 @@ struct SilentHost final : TrackerHost {
   void ring_producer() override {}
   void ring_consumer() override {}
   void write_letter(LetterDraft /*draft*/) override {}
-  void remove_letter(const layout::DescriptorCopy& /*descriptor*/) override {}
-  void mark_late_success(const layout::DescriptorCopy& /*descriptor*/) override {}
+  bool remove_letter(std::uint32_t /*slot*/, const layout::DescriptorCopy& /*copy*/) override {
+    return false;
+  }
+  bool mark_late_success(std::uint32_t /*slot*/, const layout::DescriptorCopy& /*copy*/) override {
+    return false;
+  }
   void count_retry(std::uint16_t /*kind*/, RetryCause /*cause*/) override {}
   void count_dead(std::uint16_t /*kind*/, layout::VerdictReason /*reason*/) override {}
 };

@@ -68,6 +68,14 @@ class TrackerTest : public ::testing::Test {
     return result;
   }
 
+  // What the worker does to a letter, and what follows.
+  void correct_letter() {
+    const test::Correction correction = host_.corrections.front();
+    host_.corrections.pop_front();
+    host_.correct(correction);
+    tracker_->letter_corrected(correction.slot, correction.descriptor.number);
+  }
+
   test::SegmentMemory submission_memory_{layout::SubmissionGeometry{kSlots, 4096}.bytes()};
   test::SegmentMemory tracking_memory_{layout::TrackingGeometry{kSlots}.bytes()};
   test::SegmentMemory ack_memory_{layout::AckGeometry{kSlots}.bytes()};

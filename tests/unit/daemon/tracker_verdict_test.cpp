@@ -95,8 +95,40 @@ TEST_F(TrackerVerdictTest, WithdrawsWhenTheOutcomeIsTakenWhileTheLetterIsWritten
   take_outcome(0, 1, kOutcomeSuccess);
   host_.letters[1] = {};
   write_letter();
+  correct_letter();
   EXPECT_EQ(entry(0).state, PendingState::kFinal);
   EXPECT_TRUE(host_.letters.empty());
+}
+
+// Else a daemon that dies before its disk has followed would leave a letter of an answered message,
+// and the slot says nothing of it any more.
+TEST_F(TrackerVerdictTest, WithdrawnIsFinalOnlyWhenTheDiskHasTakenTheLetterBack) {
+  exhaust(0, 1);
+  take_outcome(0, 1, kOutcomeSuccess);
+  host_.letters[1] = {};
+  write_letter();
+  tracker_->scan(now_ns_ + 100 * kMs);
+  EXPECT_EQ(entry(0).state, PendingState::kExhausting);
+  EXPECT_EQ(host_.corrections.size(), 1U) << "asked for once";
+  EXPECT_FALSE(tracker_->all_final());
+  correct_letter();
+  EXPECT_EQ(entry(0).state, PendingState::kFinal);
+  EXPECT_TRUE(tracker_->all_final());
+}
+
+TEST_F(TrackerVerdictTest, ALateSuccessIsFinalOnlyWhenTheDiskHasMarkedItsLetter) {
+  exhaust(0, 1);
+  host_.letters[1] = {};
+  write_letter();
+  answer(0, 1, AckCode::kSuccess);
+  take_outcome(0, 1, kOutcomeSuccess);
+  tracker_->scan(now_ns_ + 100 * kMs);
+  tracker_->scan(now_ns_ + 200 * kMs);
+  EXPECT_EQ(entry(0).state, PendingState::kVerdict);
+  EXPECT_EQ(host_.corrections.size(), 1U) << "asked for once";
+  correct_letter();
+  EXPECT_EQ(entry(0).state, PendingState::kFinal);
+  EXPECT_TRUE(host_.letters[1].late_success);
 }
 
 TEST_F(TrackerVerdictTest, StandsWhenTheOutcomeIsTheVerdictItself) {
@@ -116,6 +148,7 @@ TEST_F(TrackerVerdictTest, FindsASuccessTakenAfterTheVerdictWithoutAnyNewMessage
   answer(0, 1, AckCode::kSuccess);
   take_outcome(0, 1, kOutcomeSuccess);
   tracker_->scan(now_ns_ + 100 * kMs);
+  correct_letter();
   EXPECT_EQ(entry(0).state, PendingState::kFinal);
   EXPECT_TRUE(host_.letters[1].late_success);
 }
