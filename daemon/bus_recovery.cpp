@@ -83,6 +83,7 @@ Result<void> Bus::recover(NamedFds& kept) {
     }
   }
   ACKBUS_POINT(kLinksTaken);
+  hang_up_unlinked();
   for (const auto& queue : queues) {
     resume_queue(*queue);
   }
@@ -234,6 +235,16 @@ Result<void> Bus::recover_link(std::uint32_t index, NamedFds& kept) {
     producer_lost(placed);
   }
   return {};
+}
+
+// A producer whose link's memory is lost, though not its socket, or whose hello the daemon before
+// this one had not come to answer: hung up on, it asks again.
+void Bus::hang_up_unlinked() {
+  for (const auto& [number, connection] : connections) {
+    if (connection->role == layout::ClientRole::kProducer && connection->link == 0) {
+      hang_up(*connection);
+    }
+  }
 }
 
 // Sends the activation again (the same epoch twice is ignored), or begins a hand-over that was cut

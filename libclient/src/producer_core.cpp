@@ -133,7 +133,7 @@ Result<std::uint32_t> ProducerCore::claim(Kind kind, std::uint64_t bytes,
 // ---- reap and wait ----
 
 void ProducerCore::reap() {
-  if (!control) {
+  if (!control || reattaching) {
     try_reattach();
   }
   if (link->awaits_life()) {

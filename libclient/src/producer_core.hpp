@@ -64,6 +64,8 @@ struct ProducerCore {
     Mapping submission;
   };
 
+  static constexpr std::uint64_t kReconnectPauseMinNs = 10'000'000;
+
   ProducerOptions options;
   std::string runtime_dir;
   ControlSocket control;
@@ -89,9 +91,11 @@ struct ProducerCore {
   std::uint64_t made_in_generation = 0;
   std::uint64_t reconnect_at_ns = 0;  // when to look for the daemon again
   std::uint64_t reconnect_pause_ns = 0;
-  std::uint64_t declared_min_ms = 0;  // how often the daemon looks: no message asks for less
-  std::uint64_t kinds_known = 0;      // a bit per kind; forgotten when the daemon moves its rows
-  std::uint64_t kinds_unbounded = 0;  // of them, those that take payloads of any size
+  std::uint64_t patience_ns = 0;       // for the answer to a hello
+  std::uint64_t patience_ends_ns = 0;  // of the one on its way
+  std::uint64_t declared_min_ms = 0;   // how often the daemon looks: no message asks for less
+  std::uint64_t kinds_known = 0;       // a bit per kind; forgotten when the daemon moves its rows
+  std::uint64_t kinds_unbounded = 0;   // of them, those that take payloads of any size
   std::uint64_t kinds_moved = 0;
   PayloadBounds bounds;  // of the other known ones
   std::uint64_t lives_seen = 0;

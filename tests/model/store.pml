@@ -17,7 +17,7 @@
 #ifndef LOSSES
 #define LOSSES 2
 #endif
-/* rules; 0 takes one away. The code does not keep HANG_UP_UNLINKED and PATIENCE yet: docs/models.md */
+/* rules; 0 takes one away */
 #ifndef REFUSE_UNKNOWN
 #define REFUSE_UNKNOWN 1   /* a token that the daemon does not know is refused as unknown; 0: the client is left to wait */
 #endif

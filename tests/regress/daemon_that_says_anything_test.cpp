@@ -115,5 +115,32 @@ TEST_F(DaemonThatSaysAnything, AReplacementThatCannotBeMappedLeavesTheLostLinkRe
   std::fill(loan->bytes().begin(), loan->bytes().end(), std::byte{1});
 }
 
+// A daemon took its hello and died before it wrote anything down, and the next one knew nothing of
+// it: the producer waited for an answer for ever.
+TEST_F(DaemonThatSaysAnything, AProducerThatGetsNoAnswerToItsHelloSaysItAgain) {
+  std::vector<Server::Script> scripts(3);
+  scripts[0].packets.push_back(daemon_.packet(ControlType::kWelcome));
+  scripts[0].packets.push_back(daemon_.packet(ControlType::kLinkGranted));
+  scripts[0].stays = true;
+  scripts[1].stays = true;  // and says nothing
+  scripts[2].stays = true;
+  Server server(std::move(scripts));
+  ProducerOptions wished = options<ProducerOptions>();
+  wished.slots = fuzz::kSlots;
+  wished.arena_bytes = fuzz::kArenaBytes;
+  wished.connect_timeout = milliseconds(50);
+  Result<Producer> producer = Producer::connect(wished);
+  ASSERT_TRUE(producer) << producer.error().text;
+  const Result<Ticket> ticket = producer->send(Kind::kComputeForces, {}, soon());
+  ASSERT_TRUE(ticket) << ticket.error().text;
+  ASSERT_GE(producer->completion_fd(), 0);  // From now on every call looks at the socket.
+  server.hang_up();
+  const Deadline end = soon();
+  while (server.served() < 3 && steady_clock::now() < end) {
+    ASSERT_FALSE(producer->wait(*ticket, soon(milliseconds(20))));
+  }
+  EXPECT_EQ(server.served(), 3U);
+}
+
 }  // namespace
 }  // namespace ackbus::process_test
