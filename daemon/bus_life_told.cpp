@@ -19,8 +19,8 @@ constexpr std::uint64_t kSendAgainNs = 20'000'000;
 
 // Makes new pipes each time. Whoever is rung listens to them from now on, beside the old ones; the
 // producer rings by its new one when it is told of it, which is after the consumer has it, and the
-// consumer when it is told that the producer has it. So at every moment each rings a pipe that the
-// other listens to, wherever this daemon dies.
+// consumer by both until it is told that the producer has it. So at every moment each rings a pipe
+// that the other listens to, wherever this daemon dies.
 void Bus::send_add_link(Link& link) {
   Connection* consumer = find_connection(queues[link.queue]->active);
   if (!link.life) {

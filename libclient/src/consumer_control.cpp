@@ -190,7 +190,7 @@ void ConsumerCore::add_link(ControlPacket& packet) {
   for (const auto& known : links) {
     if (known && known->number == life.link) {  // Sent again by a new daemon, with new pipes.
       known->rung.add(waiter, std::move(fds[3]));
-      known->next_ring = std::move(fds[4]);
+      known->ring_also(std::move(fds[4]));
       say(ControlType::kMapped, life.link,
           life.epoch);  // Only then is the producer told of its ends of the new pipes.
       return;
@@ -231,10 +231,14 @@ void ConsumerCore::add_link(ControlPacket& packet) {
 }
 
 // The producer can be rung by the pipe that came last: this writer goes over to it and rings once.
+// It hears so when its application calls, and the producer may sleep long before: until then it
+// rings by every pipe that the producer may have.
 void ConsumerCore::change_ring(const layout::LinkMessage& told) {
   for (const auto& known : links) {
-    if (known && known->number == told.link && known->epoch == told.epoch && known->next_ring) {
-      known->ring = std::move(known->next_ring);
+    if (known && known->number == told.link && known->epoch == told.epoch &&
+        !known->newer_rings.empty()) {
+      known->ring = std::move(known->newer_rings.back());
+      known->newer_rings.clear();
       known->link->forget_rung();
       ring(*known);
     }

@@ -17,6 +17,8 @@ namespace {
 constexpr std::uint64_t kControlLookNs = 1'000'000;
 // A link that only skips (duplicates, verdicts) gives way to the next one after so many.
 constexpr int kSkipsPerTurn = 64;
+// So many daemons in a row may die without saying that the producer has its end.
+constexpr std::size_t kNewerRingsMax = 8;
 
 layout::AckCode code_of(AckStatus status) {
   switch (status) {
@@ -203,9 +205,19 @@ Result<void> ConsumerCore::progress(const Delivery& delivery, std::uint32_t retr
   return {};
 }
 
+void ConsumerCore::LinkEnds::ring_also(UniqueFd newer) {
+  if (newer_rings.size() == kNewerRingsMax) {
+    newer_rings.erase(newer_rings.begin());
+  }
+  newer_rings.push_back(std::move(newer));
+}
+
 void ConsumerCore::ring(LinkEnds& ends) {
   if (ends.link->must_ring()) {
     Waiter::ring(ends.ring.get());
+    for (const UniqueFd& newer : ends.newer_rings) {
+      Waiter::ring(newer.get());
+    }
   }
 }
 

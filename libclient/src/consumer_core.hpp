@@ -38,15 +38,18 @@ struct ConsumerCore {
   [[nodiscard]] ConsumerStatistics statistics() const;
 
   struct LinkEnds {
+    void ring_also(UniqueFd newer);
+
     std::uint64_t number = 0;
     std::uint64_t epoch = 0;
     std::uint64_t slots = 0;
     Mapping submission;
     Mapping tracking;
     Mapping ack;
-    Bells rung;          // from the producer
-    UniqueFd ring;       // towards the producer
-    UniqueFd next_ring;  // the same, once the producer has the other end
+    Bells rung;                         // from the producer
+    UniqueFd ring;                      // towards the producer
+    std::vector<UniqueFd> newer_rings;  // the same; whether the producer has their other ends is
+                                        // not known yet, so these are rung as well
     std::unique_ptr<ConsumerLink> link;
   };
 
