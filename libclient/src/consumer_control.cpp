@@ -174,6 +174,7 @@ void ConsumerCore::activate(ControlPacket& packet) {
     predecessor = std::move(*state);
   }
   epoch = message.epoch;
+  figures.lives += 1;
 }
 
 void ConsumerCore::add_link(ControlPacket& packet) {
@@ -208,6 +209,7 @@ void ConsumerCore::add_link(ControlPacket& packet) {
     return;
   }
   ends->number = life.link;
+  ends->added = ++links_added;
   ends->epoch = life.epoch;
   ends->slots = life.slots;
   ends->submission = std::move(*submission);

@@ -123,6 +123,7 @@ bool ConsumerCore::take_one(std::uint64_t now, Delivery& delivery) {
         figures.begun += 1;
         delivery.link = ends->number;
         delivery.link_index = index;
+        delivery.link_added = ends->added;
         return true;
       }
       break;
@@ -133,12 +134,13 @@ bool ConsumerCore::take_one(std::uint64_t now, Delivery& delivery) {
 
 // ---- answer ----
 
+// Not by its number: a daemon that lost its memory begins again with 1, and so do the sequences.
 ConsumerCore::LinkEnds* ConsumerCore::find(const Delivery& delivery) {
   if (delivery.link_index >= links.size()) {
     return nullptr;
   }
   LinkEnds* ends = links[delivery.link_index].get();
-  return ends != nullptr && ends->number == delivery.link ? ends : nullptr;
+  return ends != nullptr && ends->added == delivery.link_added ? ends : nullptr;
 }
 
 void ConsumerCore::finished(LinkEnds& ends) {
@@ -154,7 +156,7 @@ void ConsumerCore::finished(LinkEnds& ends) {
 // Not running here. It may have run on a link that is gone: then this was its end.
 Error ConsumerCore::refuse_answer(const Delivery& delivery) {
   for (const auto& ends : removed) {
-    if (ends->number == delivery.link) {
+    if (ends->added == delivery.link_added) {
       ends->link->forget(delivery.slot, delivery.sequence);
     }
   }

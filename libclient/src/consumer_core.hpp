@@ -41,6 +41,7 @@ struct ConsumerCore {
     void ring_also(UniqueFd newer);
 
     std::uint64_t number = 0;
+    std::uint32_t added = 0;  // Delivery::link_added: unlike its number, never another link's here
     std::uint64_t epoch = 0;
     std::uint64_t slots = 0;
     Mapping submission;
@@ -68,6 +69,7 @@ struct ConsumerCore {
   // Links that are gone while messages of them run: their payloads stay readable until those are
   // answered.
   std::vector<std::unique_ptr<LinkEnds>> removed;
+  std::uint32_t links_added = 0;
   std::uint64_t epoch = 0;  // 0: standing by
   std::uint64_t made_in_generation = 0;
   std::uint64_t supersedes = 0;  // a bit per kind
