@@ -192,7 +192,8 @@ struct World::ProducerRole {
 
 // Whether nobody may sleep while something published waits for them. A ring that the simulator
 // drops may leave somebody asleep, and so may pipes that were lost for want of room; so may, until
-// the next daemon, one that died while it told the two ends of a link of each other.
+// the next daemon rings everybody, one that died while it told the two ends of a link of each
+// other, or between publishing something and ringing for it.
 bool World::nobody_may_sleep() const {
   const auto never = [this](Fault fault) {
     return kernel_.options.fault_permille[static_cast<std::size_t>(fault)] == 0;
