@@ -162,6 +162,7 @@ void ConsumerCore::activate(ControlPacket& packet) {
   if (!packet.as(message) || message.epoch <= epoch) {
     return;  // The same life again, from a new daemon.
   }
+  predecessor = Mapping();         // That of an earlier life here is not this one's.
   if (message.state_bytes != 0) {  // Without it this life must not begin.
     Result<Mapping> state =
         packet.descriptors.empty()
