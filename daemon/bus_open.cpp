@@ -93,7 +93,8 @@ Result<std::unique_ptr<Bus>> Bus::open(BusOptions options, Log& log) {
     bus->links.clear();
     bus->connections.clear();
   }
-  if (!comes_back || (!ready && ready.error().code == ErrorCode::kCorrupt)) {
+  const bool fresh = !comes_back || (!ready && ready.error().code == ErrorCode::kCorrupt);
+  if (fresh) {
     bus->forget_kept(names);  // Before anything new is kept under the same names.
     ready = bus->start_fresh();
   }
@@ -110,7 +111,9 @@ Result<std::unique_ptr<Bus>> Bus::open(BusOptions options, Log& log) {
   for (const auto& [name, fds] : kept) {
     names.push_back(name);  // Nobody claimed it, so it is of nothing that is still there.
   }
-  bus->forget_kept(names);
+  if (!fresh) {  // Else it was forgotten above, and a name may be one of what is kept since.
+    bus->forget_kept(names);
+  }
   bus->warn_of_limits();
   bus->ring_all();
   return bus;
