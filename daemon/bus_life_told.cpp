@@ -177,6 +177,7 @@ void Bus::send_later(Link& link, std::uint64_t epoch) {
   if (link.life && link.life->epoch == epoch) {
     link.life->add_again = true;
     link.life->told = false;  // So that it is told as an ended one, should it end meanwhile.
+    ledger.link(link.record).life.told = 0;  // And by the next daemon, should this one.
     link.life->again_ns = again_ns;
   }
   for (const auto& old : link.old_lives) {
