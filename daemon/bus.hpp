@@ -119,6 +119,7 @@ class Bus {
                       const layout::LinkMessage& message);
   void handle_hello(Connection& connection, Packet& packet);
   void welcome(Connection& connection, std::uint32_t request);
+  Result<void> try_welcome(Connection& connection, std::uint32_t request);
   // `resumes`: a producer that has had a link to the queue already.
   [[nodiscard]] Result<std::uint32_t> admit(const Connection& connection, const std::string& queue,
                                             layout::ClientRole role, bool resumes);
@@ -130,7 +131,7 @@ class Bus {
   void resume_link(Connection& connection, const layout::HelloMessage& hello);
   void grant_link(Connection& connection, const layout::HelloMessage& hello, UniqueFd submission,
                   UniqueFd tracking);
-  void tell_granted(const Link& link, Connection& connection, std::uint32_t request);
+  Result<void> tell_granted(const Link& link, Connection& connection, std::uint32_t request);
   LinkRecord& book_link(const Link& link, const layout::HelloMessage& hello, std::uint32_t gid);
   bool keep_link(const Link& link, Connection& connection);
   void submission_mapped(Link& link);

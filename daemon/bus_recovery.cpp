@@ -169,7 +169,9 @@ Result<void> Bus::map_again(Link& link, bool by_its_producer) {
                                                  rules_of(link));
     link.mapped = true;
   } else if (Connection* producer = find_connection(link.connection); producer != nullptr) {
-    tell_granted(link, *producer, 0);  // The daemon before this one may have died before it.
+    // The daemon before this one may have died before it. Or after it: then messages may have been
+    // committed already, so without a descriptor for it this daemon does not take the link up.
+    return tell_granted(link, *producer, 0);
   }
   return {};
 }
