@@ -159,7 +159,7 @@ class Bus {
   void keep_ended_life(Link& link, LinkRecord& record);
   void finish_hand_over(Link& link, std::uint64_t epoch, UniqueFd ack_fd);
   void send_add_link(Link& link);
-  void life_mapped(Link& link, std::uint64_t epoch);
+  void life_mapped(Link& link, std::uint64_t epoch, std::uint32_t request);
   void tell_life(Link& link, Life& life);
   void life_told(Link& link, std::uint64_t epoch);
   void send_later(Link& link, std::uint64_t epoch);

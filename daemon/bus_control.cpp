@@ -161,7 +161,7 @@ void Bus::handle_of_link(Connection& connection, ControlType type,
   if (type == ControlType::kMapped && owner && message.epoch == 0) {
     submission_mapped(*link);
   } else if (type == ControlType::kMapped && serves && message.epoch != 0) {
-    life_mapped(*link, message.epoch);
+    life_mapped(*link, message.epoch, message.header.request);
   } else if (type == ControlType::kAgain && (owner || serves)) {
     send_later(*link, message.epoch);
   } else if (type == ControlType::kDrained && owner) {

@@ -193,8 +193,8 @@ void ConsumerCore::add_link(ControlPacket& packet) {
     if (known && known->number == life.link) {  // Sent again by a new daemon, with new pipes.
       known->rung.add(waiter, std::move(fds[3]));
       known->ring_also(std::move(fds[4]));
-      say(ControlType::kMapped, life.link,
-          life.epoch);  // Only then is the producer told of its ends of the new pipes.
+      // Only then is the producer told of its ends of the new pipes.
+      say(ControlType::kMapped, life.link, life.epoch, life.header.request);
       return;
     }
   }
@@ -224,7 +224,7 @@ void ConsumerCore::add_link(ControlPacket& packet) {
                         layout::AckView(ends->ack.base(), layout::AckGeometry{life.slots}),
                         life.main_start, life.redelivery_start, !register_membarrier()});
   ends->link->bound_payloads(bounds);
-  say(ControlType::kMapped, life.link, life.epoch);
+  say(ControlType::kMapped, life.link, life.epoch, life.header.request);
   const auto hole = std::find(links.begin(), links.end(), nullptr);
   if (hole != links.end()) {
     *hole = std::move(ends);
@@ -250,9 +250,10 @@ void ConsumerCore::change_ring(const layout::LinkMessage& told) {
 
 // kMapped: the daemon may open this life's segment to readers, and tells the producer of it.
 // kAgain: something of what came with the life was lost.
-void ConsumerCore::say(ControlType type, std::uint64_t link, std::uint64_t of_epoch) {
+void ConsumerCore::say(ControlType type, std::uint64_t link, std::uint64_t of_epoch,
+                       std::uint32_t in_answer_to) {
   layout::LinkMessage message{};
-  message.header = layout::control_header<layout::LinkMessage>(type);
+  message.header = layout::control_header<layout::LinkMessage>(type, in_answer_to);
   message.link = link;
   message.epoch = of_epoch;
   control.send(message);

@@ -97,7 +97,8 @@ struct ConsumerCore {
   void handle_control(ControlPacket& packet);
   void activate(ControlPacket& packet);
   void add_link(ControlPacket& packet);
-  void say(layout::ControlType type, std::uint64_t link, std::uint64_t of_epoch);
+  void say(layout::ControlType type, std::uint64_t link, std::uint64_t of_epoch,
+           std::uint32_t in_answer_to = 0);
   void change_ring(const layout::LinkMessage& told);
   void remove_link(std::uint64_t number);
   void lose_control();
