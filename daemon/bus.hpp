@@ -205,7 +205,7 @@ class Bus {
   [[nodiscard]] Result<void> recover_old_lives(Link& link, NamedFds& kept);
   [[nodiscard]] Result<void> recover_lives(Link& link, NamedFds& kept);
   void clean_letters(Link& link);
-  void resume_queue(Queue& queue);
+  Result<void> resume_queue(Queue& queue);
 
   // ---- tools (bus_query.cpp) and metrics (bus_metrics.cpp) ----
   void answer_query(Connection& connection, const Packet& packet);

@@ -80,7 +80,9 @@ Result<void> Bus::recover(NamedFds& kept) {
     }
   }
   for (const auto& queue : queues) {
-    resume_queue(*queue);
+    if (Result<void> resumed = resume_queue(*queue); !resumed) {
+      return resumed;
+    }
   }
   for (const QueueConfig& queue : config().queues) {
     find_or_make_queue(queue.name);
@@ -235,8 +237,9 @@ Result<void> Bus::recover_link(std::uint32_t index, NamedFds& kept) {
 }
 
 // Sends the activation again (the same epoch twice is ignored), or begins a hand-over that was cut
-// short.
-void Bus::resume_queue(Queue& queue) {
+// short. Nobody who is in already is refused for want of a descriptor: a consumer's handle would be
+// closed for good by that.
+Result<void> Bus::resume_queue(Queue& queue) {
   for (const auto& [number, link] : links) {
     for (std::size_t i = 0; link->queue == queue.index && i < link->old_lives.size(); ++i) {
       tell_life(*link, *link->old_lives[i]);  // Before any life that comes now.
@@ -245,13 +248,15 @@ void Bus::resume_queue(Queue& queue) {
   Connection* active = find_connection(queue.active);
   for (const std::uint64_t number : queue.standbys) {  // Who was not answered yet is, now.
     if (Connection* standby = find_connection(number); standby != nullptr) {
-      welcome(*standby, 0);
+      if (Result<void> welcomed = try_welcome(*standby, 0); !welcomed) {
+        return welcomed;
+      }
       tell_standby(queue, *standby);
     }
   }
   if (queue.active != 0 && active == nullptr) {
     consumer_ended(queue);
-    return;
+    return {};
   }
   if (active == nullptr) {
     for (const auto& [number, link] : links) {
@@ -261,9 +266,11 @@ void Bus::resume_queue(Queue& queue) {
       }
     }
     activate_next(queue);
-    return;
+    return {};
   }
-  welcome(*active, 0);
+  if (Result<void> welcomed = try_welcome(*active, 0); !welcomed) {
+    return welcomed;
+  }
   activate(queue, *active);
   for (const auto& [number, link] : links) {
     if (link->queue != queue.index || !link->mapped || link->closed) {
@@ -285,6 +292,7 @@ void Bus::resume_queue(Queue& queue) {
       hand_over(*link);
     }
   }
+  return {};
 }
 
 }  // namespace ackbus::daemon
