@@ -119,6 +119,7 @@ class Bus {
                       const layout::LinkMessage& message);
   void handle_hello(Connection& connection, Packet& packet);
   void welcome(Connection& connection, std::uint32_t request);
+  Result<void> try_welcome(Connection& connection, std::uint32_t request);
   // `resumes`: a producer that has had a link to the queue already.
   [[nodiscard]] Result<std::uint32_t> admit(const Connection& connection, const std::string& queue,
                                             layout::ClientRole role, bool resumes);
@@ -130,7 +131,7 @@ class Bus {
   void resume_link(Connection& connection, const layout::HelloMessage& hello);
   void grant_link(Connection& connection, const layout::HelloMessage& hello, UniqueFd submission,
                   UniqueFd tracking);
-  void tell_granted(const Link& link, Connection& connection, std::uint32_t request);
+  Result<void> tell_granted(const Link& link, Connection& connection, std::uint32_t request);
   LinkRecord& book_link(const Link& link, const layout::HelloMessage& hello, std::uint32_t gid);
   bool keep_link(const Link& link, Connection& connection);
   void submission_mapped(Link& link);
@@ -159,7 +160,7 @@ class Bus {
   void keep_ended_life(Link& link, LinkRecord& record);
   void finish_hand_over(Link& link, std::uint64_t epoch, UniqueFd ack_fd);
   void send_add_link(Link& link);
-  void life_mapped(Link& link, std::uint64_t epoch);
+  void life_mapped(Link& link, std::uint64_t epoch, std::uint32_t request);
   void tell_life(Link& link, Life& life);
   void life_told(Link& link, std::uint64_t epoch);
   void send_later(Link& link, std::uint64_t epoch);
@@ -206,7 +207,7 @@ class Bus {
   [[nodiscard]] Result<void> recover_lives(Link& link, NamedFds& kept);
   void clean_letters(Link& link);
   void hang_up_unlinked();
-  void resume_queue(Queue& queue);
+  Result<void> resume_queue(Queue& queue);
 
   // ---- tools (bus_query.cpp) and metrics (bus_metrics.cpp) ----
   void answer_query(Connection& connection, const Packet& packet);

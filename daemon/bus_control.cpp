@@ -161,7 +161,7 @@ void Bus::handle_of_link(Connection& connection, ControlType type,
   if (type == ControlType::kMapped && owner && message.epoch == 0) {
     submission_mapped(*link);
   } else if (type == ControlType::kMapped && serves && message.epoch != 0) {
-    life_mapped(*link, message.epoch);
+    life_mapped(*link, message.epoch, message.header.request);
   } else if (type == ControlType::kAgain && (owner || serves)) {
     send_later(*link, message.epoch);
   } else if (type == ControlType::kDrained && owner) {
@@ -241,10 +241,15 @@ void Bus::handle_hello(Connection& connection, Packet& packet) {
 }
 
 void Bus::welcome(Connection& connection, std::uint32_t request) {
+  if (const Result<void> welcomed = try_welcome(connection, request); !welcomed) {
+    refuse(connection, RefusedCode::kMemory, welcomed.error().text);
+  }
+}
+
+Result<void> Bus::try_welcome(Connection& connection, std::uint32_t request) {
   const Result<UniqueFd> readable = reopen_read_only(bus_fd.get());
   if (!readable) {
-    refuse(connection, RefusedCode::kMemory, readable.error().text);
-    return;
+    return readable.error();
   }
   layout::WelcomeMessage message{};
   message.header = layout::control_header<layout::WelcomeMessage>(ControlType::kWelcome, request);
@@ -253,6 +258,7 @@ void Bus::welcome(Connection& connection, std::uint32_t request) {
   message.bus_bytes = layout::BusGeometry::bytes();
   config().name.copy(message.bus, sizeof(message.bus) - 1);
   send(connection, message, {readable.value().get()});
+  return {};
 }
 
 Result<std::uint32_t> Bus::admit(const Connection& connection, const std::string& name,

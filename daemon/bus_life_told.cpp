@@ -16,12 +16,18 @@ namespace {
 
 constexpr std::uint64_t kSendAgainNs = 20'000'000;
 
+// A number for a kAddLink, of no other one that a consumer may answer late, of the daemon before
+// this one neither. A client's own requests count from 1.
+std::uint32_t add_request_at(std::uint64_t now_ns) {
+  return 0x8000'0000U | static_cast<std::uint32_t>(now_ns >> 6 & 0x7fff'ffffU);
+}
+
 }  // namespace
 
 // Makes new pipes each time. Whoever is rung listens to them from now on, beside the old ones; the
 // producer rings by its new one when it is told of it, which is after the consumer has it, and the
-// consumer when it is told that the producer has it. So at every moment each rings a pipe that the
-// other listens to, wherever this daemon dies.
+// consumer by both until it is told that the producer has it. So at every moment each rings a pipe
+// that the other listens to, wherever this daemon dies.
 void Bus::send_add_link(Link& link) {
   Connection* consumer = find_connection(queues[link.queue]->active);
   if (!link.life) {
@@ -44,8 +50,10 @@ void Bus::send_add_link(Link& link) {
   }
   life.to_consumer = std::move(to_consumer.value());
   life.to_producer = std::move(to_producer.value());
+  life.add_request = add_request_at(monotonic_ns());
   layout::LifeMessage message{};
-  message.header = layout::control_header<layout::LifeMessage>(ControlType::kAddLink);
+  message.header =
+      layout::control_header<layout::LifeMessage>(ControlType::kAddLink, life.add_request);
   message.link = link.number;
   message.epoch = life.epoch;
   message.main_start = life.start;
@@ -60,7 +68,7 @@ void Bus::send_add_link(Link& link) {
 
 // The consumer has mapped its segment: sealed, read from now on, and the producer hears of the
 // life.
-void Bus::life_mapped(Link& link, std::uint64_t epoch) {
+void Bus::life_mapped(Link& link, std::uint64_t epoch, std::uint32_t request) {
   if (!link.life || link.life->epoch != epoch) {
     return;
   }
@@ -98,6 +106,9 @@ void Bus::life_mapped(Link& link, std::uint64_t epoch) {
         life_drained(link, link.old_lives.front()->epoch);
       }
     }
+  }
+  if (request != 0 && request != life.add_request) {
+    return;  // The answer to an earlier kAddLink: these pipes it has not yet.
   }
   const bool waits = std::any_of(link.old_lives.begin(), link.old_lives.end(),
                                  [](const auto& old) { return old->tell_again; });
@@ -180,6 +191,7 @@ void Bus::send_later(Link& link, std::uint64_t epoch) {
   if (link.life && link.life->epoch == epoch) {
     link.life->add_again = true;
     link.life->told = false;  // So that it is told as an ended one, should it end meanwhile.
+    ledger.link(link.record).life.told = 0;  // And by the next daemon, should this one.
     link.life->again_ns = again_ns;
   }
   for (const auto& old : link.old_lives) {

@@ -243,16 +243,20 @@ void Bus::grant_link(Connection& connection, const layout::HelloMessage& hello, 
   connection.link = link->number;
   link_by_record[index] = link->number;
   Link& placed = *links.emplace(link->number, std::move(link)).first->second;
-  tell_granted(placed, connection, hello.header.request);
+  if (const Result<void> told = tell_granted(placed, connection, hello.header.request); !told) {
+    refuse(connection, RefusedCode::kQuota, told.error().text);
+  }
 }
 
-void Bus::tell_granted(const Link& link, Connection& connection, std::uint32_t request) {
+// All or nothing: on an error nothing was said.
+Result<void> Bus::tell_granted(const Link& link, Connection& connection, std::uint32_t request) {
   const Result<UniqueFd> readable = reopen_read_only(link.tracking_fd.get());
   if (!readable) {
-    refuse(connection, RefusedCode::kQuota, readable.error().text);
-    return;
+    return readable.error();
   }
-  welcome(connection, request);
+  if (const Result<void> welcomed = try_welcome(connection, request); !welcomed) {
+    return welcomed;
+  }
   layout::LinkGrantedMessage granted{};
   granted.header = layout::control_header<layout::LinkGrantedMessage>(ControlType::kLinkGranted);
   granted.link = link.number;
@@ -261,6 +265,7 @@ void Bus::tell_granted(const Link& link, Connection& connection, std::uint32_t r
   granted.arena_bytes = link.arena_bytes;
   send(connection, granted, {link.submission_fd.get(), readable.value().get()});
   ACKBUS_POINT(kLinkGranted);
+  return {};
 }
 
 // The producer has mapped its segment: nobody else will ever map it writable, so now others may

@@ -49,6 +49,18 @@ Result<void> check_layout(const SegmentMap& bus_segment) {
                    "); what was pending ends Closed (unknown)"};
 }
 
+namespace {
+
+std::vector<std::string> names_of(const NamedFds& kept) {
+  std::vector<std::string> names;
+  for (const auto& [name, fds] : kept) {
+    names.push_back(name);
+  }
+  return names;
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Bus>> Bus::open(BusOptions options, Log& log) {
   NamedFds kept = FdStore::take_all();
   std::unique_ptr<Bus> bus(new Bus(std::move(options), log));
@@ -81,10 +93,7 @@ Result<std::unique_ptr<Bus>> Bus::open(BusOptions options, Log& log) {
     bus->watch(bus->exporter->request_fd(), event_tag(EventKind::kExporter));
   }
   bus->store.adopt(kept);
-  std::vector<std::string> names;  // of everything that was kept, whatever becomes of it
-  for (const auto& [name, fds] : kept) {
-    names.push_back(name);
-  }
+  const std::vector<std::string> names = names_of(kept);  // whatever becomes of it
   const bool comes_back = kept.contains("ledger") && kept.contains("bus");
   Result<void> ready = comes_back ? bus->recover(kept) : Result<void>();
   if (!ready && ready.error().code == ErrorCode::kCorrupt) {
@@ -94,9 +103,9 @@ Result<std::unique_ptr<Bus>> Bus::open(BusOptions options, Log& log) {
     bus->links.clear();
     bus->connections.clear();
   }
-  if (!comes_back || (!ready && ready.error().code == ErrorCode::kCorrupt)) {
+  const bool fresh = !comes_back || (!ready && ready.error().code == ErrorCode::kCorrupt);
+  if (fresh) {
     bus->forget_kept(names);  // Before anything new is kept under the same names.
-    std::erase_if(kept, [](const auto& entry) { return entry.first != "listen"; });
     ready = bus->start_fresh();
   }
   if (!ready) {  // For want of memory, say: what is kept stays with the manager for the next try.
@@ -109,11 +118,9 @@ Result<std::unique_ptr<Bus>> Bus::open(BusOptions options, Log& log) {
   if (const Result<void> listening = bus->listen(kept); !listening) {
     return listening.error();
   }
-  names.clear();
-  for (const auto& [name, fds] : kept) {
-    names.push_back(name);  // Nobody claimed it, so it is of nothing that is still there.
+  if (!fresh) {  // Else it was forgotten above, and a name may be one of what is kept since.
+    bus->forget_kept(names_of(kept));  // Nobody claimed it: it is of nothing that is still there.
   }
-  bus->forget_kept(names);
   bus->warn_of_limits();
   bus->ring_all();
   return bus;

@@ -67,11 +67,12 @@ struct Life {
   UniqueFd ack_fd;
   SegmentMap ack;  // mapped when its consumer has mapped it and it is sealed
   bool mapped = false;
-  bool add_again = false;      // no descriptor was left to send it to the consumer,
-  bool tell_again = false;     // or to the producer
-  std::uint64_t again_ns = 0;  // not before
-  bool told = false;           // to its producer, by this daemon
-  BellPipe to_consumer;        // producer's end kept until the life is told
+  bool add_again = false;         // no descriptor was left to send it to the consumer,
+  bool tell_again = false;        // or to the producer
+  std::uint64_t again_ns = 0;     // not before
+  bool told = false;              // to its producer, by this daemon
+  std::uint32_t add_request = 0;  // of the kAddLink that brings these pipes: the answer repeats it
+  BellPipe to_consumer;           // producer's end kept until the life is told
   BellPipe to_producer;
 };
 

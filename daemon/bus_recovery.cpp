@@ -85,7 +85,9 @@ Result<void> Bus::recover(NamedFds& kept) {
   ACKBUS_POINT(kLinksTaken);
   hang_up_unlinked();
   for (const auto& queue : queues) {
-    resume_queue(*queue);
+    if (Result<void> resumed = resume_queue(*queue); !resumed) {
+      return resumed;
+    }
   }
   for (const QueueConfig& queue : config().queues) {
     find_or_make_queue(queue.name);
@@ -174,7 +176,9 @@ Result<void> Bus::map_again(Link& link, bool by_its_producer) {
                                                  rules_of(link));
     link.mapped = true;
   } else if (Connection* producer = find_connection(link.connection); producer != nullptr) {
-    tell_granted(link, *producer, 0);  // The daemon before this one may have died before it.
+    // The daemon before this one may have died before it. Or after it: then messages may have been
+    // committed already, so without a descriptor for it this daemon does not take the link up.
+    return tell_granted(link, *producer, 0);
   }
   return {};
 }
@@ -248,8 +252,9 @@ void Bus::hang_up_unlinked() {
 }
 
 // Sends the activation again (the same epoch twice is ignored), or begins a hand-over that was cut
-// short.
-void Bus::resume_queue(Queue& queue) {
+// short. Nobody who is in already is refused for want of a descriptor: a consumer's handle would be
+// closed for good by that.
+Result<void> Bus::resume_queue(Queue& queue) {
   for (const auto& [number, link] : links) {
     for (std::size_t i = 0; link->queue == queue.index && i < link->old_lives.size(); ++i) {
       tell_life(*link, *link->old_lives[i]);  // Before any life that comes now.
@@ -258,13 +263,15 @@ void Bus::resume_queue(Queue& queue) {
   Connection* active = find_connection(queue.active);
   for (const std::uint64_t number : queue.standbys) {  // Who was not answered yet is, now.
     if (Connection* standby = find_connection(number); standby != nullptr) {
-      welcome(*standby, 0);
+      if (Result<void> welcomed = try_welcome(*standby, 0); !welcomed) {
+        return welcomed;
+      }
       tell_standby(queue, *standby);
     }
   }
   if (queue.active != 0 && active == nullptr) {
     consumer_ended(queue);
-    return;
+    return {};
   }
   if (active == nullptr) {
     for (const auto& [number, link] : links) {
@@ -274,9 +281,11 @@ void Bus::resume_queue(Queue& queue) {
       }
     }
     activate_next(queue);
-    return;
+    return {};
   }
-  welcome(*active, 0);
+  if (Result<void> welcomed = try_welcome(*active, 0); !welcomed) {
+    return welcomed;
+  }
   activate(queue, *active);
   for (const auto& [number, link] : links) {
     if (link->queue != queue.index || !link->mapped || link->closed) {
@@ -298,6 +307,7 @@ void Bus::resume_queue(Queue& queue) {
       hand_over(*link);
     }
   }
+  return {};
 }
 
 }  // namespace ackbus::daemon

@@ -61,10 +61,11 @@ Engine::Engine(Backend& backend, SegmentProvider& provider, EngineOptions option
 
 Engine::~Engine() = default;
 
-std::string Engine::restore(std::span<const std::byte> predecessor) {
+std::string Engine::restore(std::span<const std::byte> predecessor, Links links) {
   try {
     RestoredState restored = restore_state(predecessor);
     if (!restored.state.has_value()) return restored.error;
+    if (links == Links::kNumberedAnew) restored.state->applied = AppliedTable();
     return simulation_->adopt(std::move(*restored.state));
   } catch (const std::bad_alloc&) {
     return "not enough memory to restore the state; send the graph again";

@@ -45,8 +45,10 @@ class Engine {
   // Before the first message: takes over a predecessor's state segment (copied, checked) into
   // segments of its own. Returns an error for the log, or an empty text. After an error the engine
   // is empty and usable: producers are answered "not initialised" until they send InitializeGPU and
-  // the graph again. A segment without a commit is no error.
-  std::string restore(std::span<const std::byte> predecessor);
+  // the graph again. A segment without a commit is no error. `links` says whether its links are
+  // still those of this life: else a new one may have an old one's number.
+  enum class Links : std::uint8_t { kKept, kNumberedAnew };
+  std::string restore(std::span<const std::byte> predecessor, Links links = Links::kKept);
 
   // Answers one message. `payload_copy` is private memory aligned to 8: nobody else writes it
   // during the call. Never throws for lack of memory: that is a Failed reply. The state before a

@@ -58,8 +58,10 @@ int Worker::run(const volatile std::sig_atomic_t& stop, const std::function<void
       return taken.error().code == ErrorCode::kClosed ? 0 : kExitRestart;
     }
     alive_if_due();
-    const std::uint64_t epoch = consumer_.statistics().epoch;
-    if (epoch != 0 && epoch != epoch_) {
+    const ConsumerStatistics now = consumer_.statistics();
+    const std::uint64_t epoch = now.epoch;
+    if (epoch != 0 && now.lives != lives_) {
+      lives_ = now.lives;
       begin_life(epoch);
       if (unpublished_) {
         return kExitRestart;
@@ -85,17 +87,18 @@ void Worker::begin_life(std::uint64_t epoch) {
   slots_[0] = Slot{};
   slots_[1] = Slot{};
   std::optional<std::span<const std::byte>> state = consumer_.predecessor_state();
+  Engine::Links links = Engine::Links::kKept;
   if (!state && own) {
     state = own->bytes();
+    links = Engine::Links::kNumberedAnew;
   }
-  epoch_ = epoch;
   EngineOptions options;
   options.epoch = epoch;
   engine_ = std::make_unique<Engine>(backend_, *this, options);
   if (!state) {
     return;
   }
-  const std::string problem = engine_->restore(*state);
+  const std::string problem = engine_->restore(*state, links);
   const SimulationState& restored = engine_->state();
   if (!problem.empty()) {
     std::fprintf(stderr, "ackbus-gpu: life %llu starts empty: %s\n",

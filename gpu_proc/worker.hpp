@@ -62,7 +62,7 @@ class Worker final : public SegmentProvider {
   std::function<void()> alive_;
   std::unique_ptr<Engine> engine_;
   std::chrono::steady_clock::time_point said_alive_;
-  std::uint64_t epoch_ = 0;
+  std::uint64_t lives_ = 0;          // as the library counts them: the epoch may be the same
   std::vector<std::uint64_t> copy_;  // the payload at work, aligned to 8
   Slot slots_[2];
   std::string failure_;

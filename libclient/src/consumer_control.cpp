@@ -1,5 +1,5 @@
-// A consumer's conversation with the daemon: being activated, links that come and go, segments, and
-// a new daemon.
+// A consumer's conversation with the daemon: being activated, links that come and go, and a new
+// daemon. Segments: consumer_segments.cpp.
 #include <algorithm>
 
 #include "libclient/src/consumer_core.hpp"
@@ -14,20 +14,6 @@ namespace {
 
 constexpr std::uint64_t kReconnectPauseMinNs = 10'000'000;
 constexpr std::uint64_t kReconnectPauseMaxNs = 1'000'000'000;
-
-layout::SegmentRole role_of(SegmentKind kind) {
-  return kind == SegmentKind::kState ? layout::SegmentRole::kState : layout::SegmentRole::kFrames;
-}
-
-layout::SegmentMessage segment_request(ControlType type, std::uint32_t request, SegmentKind kind,
-                                       std::uint64_t bytes, std::uint64_t epoch) {
-  layout::SegmentMessage message{};
-  message.header = layout::control_header<layout::SegmentMessage>(type, request);
-  message.role = static_cast<std::uint32_t>(role_of(kind));
-  message.bytes = bytes;
-  message.epoch = epoch;
-  return message;
-}
 
 }  // namespace
 
@@ -164,6 +150,7 @@ void ConsumerCore::activate(ControlPacket& packet) {
   if (!packet.as(message) || message.epoch <= epoch) {
     return;  // The same life again, from a new daemon.
   }
+  predecessor = Mapping();         // That of an earlier life here is not this one's.
   if (message.state_bytes != 0) {  // Without it this life must not begin.
     Result<Mapping> state =
         packet.descriptors.empty()
@@ -176,6 +163,7 @@ void ConsumerCore::activate(ControlPacket& packet) {
     predecessor = std::move(*state);
   }
   epoch = message.epoch;
+  figures.lives += 1;
 }
 
 void ConsumerCore::add_link(ControlPacket& packet) {
@@ -192,9 +180,9 @@ void ConsumerCore::add_link(ControlPacket& packet) {
   for (const auto& known : links) {
     if (known && known->number == life.link) {  // Sent again by a new daemon, with new pipes.
       known->rung.add(waiter, std::move(fds[3]));
-      known->next_ring = std::move(fds[4]);
-      say(ControlType::kMapped, life.link,
-          life.epoch);  // Only then is the producer told of its ends of the new pipes.
+      known->ring_also(std::move(fds[4]));
+      // Only then is the producer told of its ends of the new pipes.
+      say(ControlType::kMapped, life.link, life.epoch, life.header.request);
       return;
     }
   }
@@ -210,6 +198,7 @@ void ConsumerCore::add_link(ControlPacket& packet) {
     return;
   }
   ends->number = life.link;
+  ends->added = ++links_added;
   ends->epoch = life.epoch;
   ends->slots = life.slots;
   ends->submission = std::move(*submission);
@@ -224,7 +213,7 @@ void ConsumerCore::add_link(ControlPacket& packet) {
                         life.main_start, life.redelivery_start, !register_membarrier()});
   ends->link->bound_payloads(bounds);
   ACKBUS_POINT(kAckMapped);
-  say(ControlType::kMapped, life.link, life.epoch);
+  say(ControlType::kMapped, life.link, life.epoch, life.header.request);
   const auto hole = std::find(links.begin(), links.end(), nullptr);
   if (hole != links.end()) {
     *hole = std::move(ends);
@@ -234,10 +223,14 @@ void ConsumerCore::add_link(ControlPacket& packet) {
 }
 
 // The producer can be rung by the pipe that came last: this writer goes over to it and rings once.
+// It hears so when its application calls, and the producer may sleep long before: until then it
+// rings by every pipe that the producer may have.
 void ConsumerCore::change_ring(const layout::LinkMessage& told) {
   for (const auto& known : links) {
-    if (known && known->number == told.link && known->epoch == told.epoch && known->next_ring) {
-      known->ring = std::move(known->next_ring);
+    if (known && known->number == told.link && known->epoch == told.epoch &&
+        !known->newer_rings.empty()) {
+      known->ring = std::move(known->newer_rings.back());
+      known->newer_rings.clear();
       known->link->forget_rung();
       ring(*known);
     }
@@ -246,9 +239,10 @@ void ConsumerCore::change_ring(const layout::LinkMessage& told) {
 
 // kMapped: the daemon may open this life's segment to readers, and tells the producer of it.
 // kAgain: something of what came with the life was lost.
-void ConsumerCore::say(ControlType type, std::uint64_t link, std::uint64_t of_epoch) {
+void ConsumerCore::say(ControlType type, std::uint64_t link, std::uint64_t of_epoch,
+                       std::uint32_t in_answer_to) {
   layout::LinkMessage message{};
-  message.header = layout::control_header<layout::LinkMessage>(type);
+  message.header = layout::control_header<layout::LinkMessage>(type, in_answer_to);
   message.link = link;
   message.epoch = of_epoch;
   control.send(message);
@@ -325,71 +319,6 @@ void ConsumerCore::refresh_kinds() {
       ends->link->bound_payloads(bounds);
     }
   }
-}
-
-// ---- state and frames segments ----
-
-// Sends a numbered request and waits for its answer; what else the daemon says meanwhile is heard.
-Result<ControlPacket> ConsumerCore::ask(const layout::SegmentMessage& message,
-                                        std::uint64_t deadline_ns) {
-  if (!control.send(message)) {
-    return Error{ErrorCode::kDisconnected,
-                 "the daemon is away: this life and its segments end with it; make the segment "
-                 "anew in the next one"};
-  }
-  for (;;) {
-    ControlPacket packet;
-    const ReceiveState state = control.receive(packet);
-    if (state == ReceiveState::kNothing) {
-      if (!control.wait_readable(deadline_ns)) {
-        return Error{ErrorCode::kTimeout, "the daemon did not answer in time about the segment"};
-      }
-      continue;
-    }
-    if (state != ReceiveState::kPacket) {
-      lose_control();
-      return Error{ErrorCode::kDisconnected,
-                   "the daemon hung up: this life and its segments ended with it; make the segment "
-                   "anew in the next one"};
-    }
-    if (packet.header().request != message.header.request) {
-      handle_control(packet);
-      continue;
-    }
-    if (packet.type() == ControlType::kSegment) {
-      return packet;
-    }
-    return refused_error(packet);
-  }
-}
-
-Result<Segment> ConsumerCore::create_segment(SegmentKind kind, std::uint64_t bytes,
-                                             std::uint64_t deadline_ns) {
-  const Result<ControlPacket> packet =
-      ask(segment_request(ControlType::kCreateSegment, ++request, kind, bytes, epoch), deadline_ns);
-  if (!packet) {
-    return packet.error();
-  }
-  layout::SegmentMessage made{};
-  if (!packet->as(made) || packet->descriptors.size() != 1 || made.bytes < bytes) {
-    return Error{ErrorCode::kProtocol, "the daemon made another segment than was asked for"};
-  }
-  Result<Mapping> mapping = Mapping::map(packet->descriptors[0].get(), made.bytes, true);
-  if (!mapping) {
-    return mapping.error();
-  }
-  auto kept = std::make_shared<Mapping>(std::move(*mapping));
-  const std::span<std::byte> span = kept->span();
-  return Segment(std::shared_ptr<void>(std::move(kept)), span);
-}
-
-Result<void> ConsumerCore::publish_segment(SegmentKind kind, std::uint64_t deadline_ns) {
-  const Result<ControlPacket> packet =
-      ask(segment_request(ControlType::kPublishSegment, ++request, kind, 0, epoch), deadline_ns);
-  if (!packet) {
-    return packet.error();
-  }
-  return {};
 }
 
 }  // namespace ackbus

@@ -18,6 +18,8 @@ namespace {
 constexpr std::uint64_t kControlLookNs = 1'000'000;
 // A link that only skips (duplicates, verdicts) gives way to the next one after so many.
 constexpr int kSkipsPerTurn = 64;
+// So many daemons in a row may die without saying that the producer has its end.
+constexpr std::size_t kNewerRingsMax = 8;
 
 layout::AckCode code_of(AckStatus status) {
   switch (status) {
@@ -122,6 +124,7 @@ bool ConsumerCore::take_one(std::uint64_t now, Delivery& delivery) {
         figures.begun += 1;
         delivery.link = ends->number;
         delivery.link_index = index;
+        delivery.link_added = ends->added;
         return true;
       }
       break;
@@ -132,12 +135,13 @@ bool ConsumerCore::take_one(std::uint64_t now, Delivery& delivery) {
 
 // ---- answer ----
 
+// Not by its number: a daemon that lost its memory begins again with 1, and so do the sequences.
 ConsumerCore::LinkEnds* ConsumerCore::find(const Delivery& delivery) {
   if (delivery.link_index >= links.size()) {
     return nullptr;
   }
   LinkEnds* ends = links[delivery.link_index].get();
-  return ends != nullptr && ends->number == delivery.link ? ends : nullptr;
+  return ends != nullptr && ends->added == delivery.link_added ? ends : nullptr;
 }
 
 void ConsumerCore::finished(LinkEnds& ends) {
@@ -153,7 +157,7 @@ void ConsumerCore::finished(LinkEnds& ends) {
 // Not running here. It may have run on a link that is gone: then this was its end.
 Error ConsumerCore::refuse_answer(const Delivery& delivery) {
   for (const auto& ends : removed) {
-    if (ends->number == delivery.link) {
+    if (ends->added == delivery.link_added) {
       ends->link->forget(delivery.slot, delivery.sequence);
     }
   }
@@ -204,10 +208,20 @@ Result<void> ConsumerCore::progress(const Delivery& delivery, std::uint32_t retr
   return {};
 }
 
+void ConsumerCore::LinkEnds::ring_also(UniqueFd newer) {
+  if (newer_rings.size() == kNewerRingsMax) {
+    newer_rings.erase(newer_rings.begin());
+  }
+  newer_rings.push_back(std::move(newer));
+}
+
 void ConsumerCore::ring(LinkEnds& ends) {
   if (ends.link->must_ring()) {
     ACKBUS_POINT(kConsumerRings);
     Waiter::ring(ends.ring.get());
+    for (const UniqueFd& newer : ends.newer_rings) {
+      Waiter::ring(newer.get());
+    }
   }
 }
 

@@ -38,15 +38,19 @@ struct ConsumerCore {
   [[nodiscard]] ConsumerStatistics statistics() const;
 
   struct LinkEnds {
+    void ring_also(UniqueFd newer);
+
     std::uint64_t number = 0;
+    std::uint32_t added = 0;  // Delivery::link_added: unlike its number, never another link's here
     std::uint64_t epoch = 0;
     std::uint64_t slots = 0;
     Mapping submission;
     Mapping tracking;
     Mapping ack;
-    Bells rung;          // from the producer
-    UniqueFd ring;       // towards the producer
-    UniqueFd next_ring;  // the same, once the producer has the other end
+    Bells rung;                         // from the producer
+    UniqueFd ring;                      // towards the producer
+    std::vector<UniqueFd> newer_rings;  // the same; whether the producer has their other ends is
+                                        // not known yet, so these are rung as well
     std::unique_ptr<ConsumerLink> link;
   };
 
@@ -65,6 +69,7 @@ struct ConsumerCore {
   // Links that are gone while messages of them run: their payloads stay readable until those are
   // answered.
   std::vector<std::unique_ptr<LinkEnds>> removed;
+  std::uint32_t links_added = 0;
   std::uint64_t epoch = 0;  // 0: standing by
   std::uint64_t made_in_generation = 0;
   std::uint64_t supersedes = 0;  // a bit per kind
@@ -92,7 +97,8 @@ struct ConsumerCore {
   void handle_control(ControlPacket& packet);
   void activate(ControlPacket& packet);
   void add_link(ControlPacket& packet);
-  void say(layout::ControlType type, std::uint64_t link, std::uint64_t of_epoch);
+  void say(layout::ControlType type, std::uint64_t link, std::uint64_t of_epoch,
+           std::uint32_t in_answer_to = 0);
   void change_ring(const layout::LinkMessage& told);
   void remove_link(std::uint64_t number);
   void lose_control();

@@ -292,6 +292,7 @@ bool Kernel::let_time_pass() {
 
 bool Kernel::wait(std::function<bool()> ready, std::uint64_t wake_ns) {
   Thread& self = *running_;
+  self.process->stored = self.process->stored && self.process->threads.front().get() != &self;
   {
     const SimulatorScope simulator;
     self.ready = std::move(ready);
@@ -334,6 +335,7 @@ bool Kernel::on_access(const void* word, bool is_store) {
 bool Kernel::access(const std::byte* word, bool is_store) {
   point(options.switch_permille);
   check_access(process(), word, is_store);
+  process().stored = process().stored || is_store;
   if (!is_store || !store_filter) {
     return true;
   }

@@ -69,6 +69,7 @@ struct Process {
   std::uint64_t stopped_until_ns = 0;
   std::uint64_t accesses_to_live = kNever;  // dies when they are used up
   bool doomed = false;
+  bool stored = false;  // to shared memory, since its first thread last waited
   std::uint64_t turns = 0;
   bool may_be_killed_by_others = true;
   std::function<void()> before_end;  // its memory can still be looked at

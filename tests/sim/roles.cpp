@@ -192,7 +192,8 @@ struct World::ProducerRole {
 
 // Whether nobody may sleep while something published waits for them. A ring that the simulator
 // drops may leave somebody asleep, and so may pipes that were lost for want of room; so may, until
-// the next daemon, one that died while it told the two ends of a link of each other.
+// the next daemon rings everybody, one that died while it told the two ends of a link of each
+// other, or between publishing something and ringing for it.
 bool World::nobody_may_sleep() const {
   const auto never = [this](Fault fault) {
     return kernel_.options.fault_permille[static_cast<std::size_t>(fault)] == 0;
@@ -241,7 +242,7 @@ struct World::ConsumerRole {
   std::optional<Consumer> consumer;
   std::vector<Running> running;
   std::uint64_t life = 0;
-  std::uint64_t epoch = 0;
+  std::uint64_t lives = 0;  // as the library counts them
 
   bool connect() {
     ConsumerOptions options;
@@ -264,15 +265,16 @@ struct World::ConsumerRole {
   }
 
   void follow_life() {
-    const std::uint64_t now = consumer->statistics().epoch;
-    if (now != epoch) {  // Its links are gone with the daemon's memory, and what it ran with them.
+    const ConsumerStatistics now = consumer->statistics();
+    if (now.lives != lives || (now.epoch == 0 && life != 0)) {
+      // Its links are gone with the daemon's memory, and what it ran with them.
       world.journal_.life_ended(life);
       for (const Running& gone : running) {  // Answered all the same, as the library asks.
         [[maybe_unused]] const Result<void> refused = consumer->ack(gone.delivery);
       }
       running.clear();
-      epoch = now;
-      life = now == 0 ? 0 : world.next_life_++;
+      lives = now.lives;
+      life = now.epoch == 0 ? 0 : world.next_life_++;
       const SimulatorScope simulator;
       world.life_of_[kernel.process().pid] = life;
     }

@@ -115,7 +115,9 @@ void World::start_daemon() {
         kernel_.after((1 + kernel_.pick(pause_ms)) * kMs, [this] { start_daemon(); });
       });
   daemon_pid_ = process.pid;
-  process.before_end = [this] { calm_ = bus_ != nullptr ? every_life_is_told() : false; };
+  process.before_end = [this, &process] {
+    calm_ = bus_ != nullptr && !process.stored && every_life_is_told();
+  };
   doom(process, options_.daemon_kills, done_.daemon);
 }
 

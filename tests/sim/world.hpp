@@ -96,7 +96,9 @@ class World {
   std::uint32_t producers_alive_ = 0;
   std::uint32_t consumers_alive_ = 0;
   Kills done_;
-  bool calm_ = true;  // no hand-over was under way when the last daemon died
+  // When the last daemon died no hand-over was under way, and nothing published that it had yet to
+  // ring for.
+  bool calm_ = true;
   bool sending_ = true;
   bool quiet_ = false;    // prompt answers, nobody is replaced
   bool closing_ = false;  // producers end

@@ -53,7 +53,8 @@ struct Delivery {
   // also when its link is gone meanwhile; answer it then too (ack() says kNotFound), for the link's
   // memory stays until all that ran there is answered.
   std::span<const std::byte> payload;
-  std::uint32_t link_index = 0;  // the library's own: leave it as it is
+  std::uint32_t link_index = 0;  // the library's own: leave these two as they are
+  std::uint32_t link_added = 0;
 };
 
 // How a message ended. All three are final; nothing is retried after them.
@@ -106,6 +107,9 @@ struct ConsumerStatistics {
   std::uint64_t duplicates = 0;  // redeliveries of what was finished or running
   std::uint64_t links = 0;       // producers' links at this moment
   std::uint64_t epoch = 0;       // of this life; 0 while standing by
+  // Lives that began here. Another life may have the same epoch, after a daemon that lost its
+  // memory, and take() does not return in between: this tells them apart.
+  std::uint64_t lives = 0;
 };
 
 // One process's place at a queue. Moved, never copied; of a handle that was moved from nothing but

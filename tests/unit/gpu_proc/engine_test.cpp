@@ -364,6 +364,15 @@ TEST(EngineTest, RedeliveryOfWhatTheStateContainsIsAnsweredFromIt) {
   EXPECT_EQ(successor.engine.state().steps, 60U);
   reply = successor.send_as(Kind::kComputeForces, payload::make_compute(3), not_checkpointed, 2);
   EXPECT_EQ(metadata(reply, "already_applied"), "");
+
+  // With links that are numbered anew the same numbers are another message's.
+  Rig stranger;
+  ASSERT_EQ(
+      stranger.engine.restore(rig.segments.copy(SegmentRole::kState), Engine::Links::kNumberedAnew),
+      "");
+  reply = stranger.send_as(Kind::kComputeForces, compute, checkpointed, 2);
+  EXPECT_EQ(metadata(reply, "already_applied"), "");
+  EXPECT_EQ(stranger.engine.state().steps, 120U);
   EXPECT_EQ(successor.engine.state().steps, 63U);
 }
 
