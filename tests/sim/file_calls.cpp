@@ -47,6 +47,9 @@ ssize_t __wrap_read(int descriptor, void* bytes, size_t count) {
   kernel().call_point();
   const SimulatorScope simulator;
   const FilePointer file = kernel().file(descriptor);
+  if (kernel().lost("read", file.get())) {
+    return static_cast<ssize_t>(count);
+  }
   return answer(file == nullptr ? -long{EBADF} : file->read(bytes, count));
 }
 
@@ -62,7 +65,7 @@ ssize_t __wrap_write(int descriptor, const void* bytes, size_t count) {
   const SimulatorScope simulator;
   const FilePointer file = kernel().file(descriptor);
   const bool is_ring = std::dynamic_pointer_cast<PipeFile>(file) != nullptr;
-  if (is_ring && kernel().fault(Fault::kRing)) {
+  if ((is_ring && kernel().fault(Fault::kRing)) || kernel().lost("write", file.get())) {
     return static_cast<ssize_t>(count);
   }
   return answer(file == nullptr ? -long{EBADF} : file->write(bytes, count));
@@ -79,6 +82,9 @@ int __wrap_close(int descriptor) {
   kernel().call_point();
   const SimulatorScope simulator;
   const FilePointer file = kernel().file(descriptor);  // Its end may call for more than the table.
+  if (kernel().lost("close", file.get())) {
+    return 0;
+  }
   return kernel().process().descriptors.erase(descriptor) == 1 ? 0 : refuse(EBADF);
 }
 
@@ -139,6 +145,9 @@ int __wrap_renameat(int from, const char* name, int to, const char* new_name) {
     if (disk_fails()) {
       return refuse(EIO);
     }
+    if (kernel().lost("renameat")) {
+      return 0;
+    }
   }
   return __real_renameat(from, name, to, new_name);
 }
@@ -149,6 +158,9 @@ int __wrap_unlinkat(int directory, const char* name, int flags) {
     kernel().call_point();
     if (disk_fails()) {
       return refuse(EIO);
+    }
+    if (kernel().lost("unlinkat")) {
+      return 0;
     }
   }
   return __real_unlinkat(directory, name, flags);
@@ -283,6 +295,9 @@ int __wrap_munmap(void* address, size_t bytes) {
   // All mappings of one memory have one address here. A process that has both kinds drops the
   // writable one last: the daemon's, of a segment that it fills in before anybody maps it.
   Mapping& mapping = found->second;
+  if (kernel().lost("munmap")) {
+    return 0;
+  }
   (mapping.readers > 0 ? mapping.readers : mapping.writers) -= 1;
   if (mapping.readers + mapping.writers == 0) {
     mappings.erase(found);

@@ -13,6 +13,8 @@ bool never_ran(const Outcome& outcome) {
   return outcome.code == OutcomeCode::kCancelled || outcome.reason == OutcomeReason::kUndelivered;
 }
 
+constexpr std::uint64_t kDelaySlackNs = 1'000'000;  // A turn of the daemon counts as one moment.
+
 std::byte pattern(std::uint64_t number, std::size_t place) {
   return static_cast<std::byte>((number * 131 + place * 7) & 0xff);
 }
@@ -77,19 +79,48 @@ void Journal::outcome(std::uint64_t number, const Outcome& outcome) {
   if (fate.outcome || !fate.tracked) {
     return fail("a second outcome, or one of an untracked message", number);
   }
-  if (outcome.is_success() && !fate.success_said) {
-    return fail("a success that no handler answered", number);
-  }
-  if (never_ran(outcome) && fate.runs > 0) {
-    return fail("it says that it never ran, but it did", number);
-  }
-  if (outcome.reason == OutcomeReason::kUnknown && !lost_store_) {
-    return fail("Closed (unknown) without a lost store", number);
-  }
+  check_reason(fate, outcome);
   fate.store_lost = fate.store_lost || outcome.reason == OutcomeReason::kUnknown;
   fate.outcome = outcome;
   fate.outcome->notes = nullptr;  // They are the producer's memory.
   seen[outcome.code] += 1;
+}
+
+// An outcome says why; that has to be true.
+void Journal::check_reason(const Fate& fate, const Outcome& outcome) {
+  const std::uint64_t number = fate.number;
+  if (outcome.is_success() && !fate.success_said) {
+    fail("a success that no handler answered", number);
+  }
+  if (never_ran(outcome) && fate.runs > 0) {
+    fail("it says that it never ran, but it did", number);
+  }
+  const bool cancelled =
+      outcome.code == OutcomeCode::kCancelled || outcome.code == OutcomeCode::kCancelledMayHaveRun;
+  if (cancelled && !fate.cancel_wished) {
+    fail("cancelled, and nobody had asked for it", number);
+  }
+  if (outcome.code == OutcomeCode::kFailed && !fate.failed_said) {
+    fail("a failure that no handler answered", number);
+  }
+  if (outcome.code == OutcomeCode::kSuperseded && !newer_said_success(fate)) {
+    fail("superseded, and no newer one of its key had succeeded", number);
+  }
+  if (outcome.code == OutcomeCode::kClosed && !lost_store_) {
+    fail("closed without a lost store", number);
+  }
+  if (outcome.reason == OutcomeReason::kRetries && fate.runs == 0 && !consumer_died &&
+      !clock_from_commit) {
+    fail("it says that its attempts are used up, but it never ran", number);
+  }
+}
+
+bool Journal::newer_said_success(const Fate& fate) const {
+  return std::any_of(fates_.begin(), fates_.end(), [&](const auto& entry) {
+    const Fate& other = entry.second;
+    return fate.key != 0 && other.key == fate.key && other.kind == fate.kind &&
+           other.producer == fate.producer && other.number > fate.number && other.success_said;
+  });
 }
 
 void Journal::producer_ended(std::uint64_t producer) {
@@ -109,7 +140,7 @@ std::uint64_t Journal::newest_of(std::uint64_t producer) const {
 
 // ---- a consumer ----
 
-std::uint64_t Journal::begun(std::uint64_t life, const Delivery& delivery) {
+std::uint64_t Journal::begun(std::uint64_t life, const Delivery& delivery, std::uint64_t asked_ns) {
   const SimulatorScope simulator;
   std::uint64_t number = 0;
   if (delivery.payload.size() >= sizeof(number)) {
@@ -124,12 +155,14 @@ std::uint64_t Journal::begun(std::uint64_t life, const Delivery& delivery) {
   Fate& fate = found->second;
   note_("begun " + std::to_string(number) + " attempt " + std::to_string(delivery.attempt) +
         " in life " + std::to_string(life) + (delivery.alone ? " alone" : ""));
-  check_payload(number, delivery.payload);
+  check_payload("the payload is not the one that was sent", number, delivery.payload);
   check_begin(fate, life, delivery);
   fate.runs += 1;
   fate.life = life;
   fate.running = true;
   fate.given_back = false;
+  fate.died_with = false;
+  fate.asked_ns = asked_ns;
   return number;
 }
 
@@ -150,10 +183,23 @@ void Journal::check_begin(const Fate& fate, std::uint64_t life, const Delivery& 
   if (fate.runs > 0 && !delivery.may_have_run) {
     fail("ran again and was not told so", number);
   }
-  check_order(fate, delivery);
+  if (fate.life == life && fate.given_back && delays_hold && clock_() < fate.not_before) {
+    fail("given again before its delay was over", number);
+  }
+  // One that had timed out meanwhile waits for its retry, and counts as that.
+  if (fate.tracked && fate.died_with && in_time(fate) && !delivery.alone && !fate.store_lost) {
+    fail("a consumer died with it, and it is not to run alone", number);
+  }
+  check_order(fate, life, delivery);
 }
 
-void Journal::check_order(const Fate& fate, const Delivery& delivery) {
+// Whether its attempt cannot have timed out yet: what the daemon then decides is the answer to what
+// its consumer does.
+bool Journal::in_time(const Fate& fate) const {
+  return !clock_from_commit && clock_() < fate.asked_ns + timeout_ns;
+}
+
+void Journal::check_order(const Fate& fate, std::uint64_t life, const Delivery& delivery) {
   const bool again = fate.runs > 0 || delivery.may_have_run;
   for (const auto& [number, other] : fates_) {
     if (other.producer != fate.producer || number == fate.number) {
@@ -162,7 +208,7 @@ void Journal::check_order(const Fate& fate, const Delivery& delivery) {
     // Keys are a link's own; one that was lost may still have a handler at work.
     const bool same_key = fate.key != 0 && other.key == fate.key && other.kind == fate.kind &&
                           other.store_lost == fate.store_lost;
-    if (same_key && other.running && other.life == fate.life && fate.life != 0) {
+    if (same_key && other.running && other.life == life) {
       fail("two of one superseding key at once", fate.number);
     }
     if (same_key && again && number > fate.number && other.success_given && !fate.store_lost) {
@@ -175,17 +221,23 @@ void Journal::check_order(const Fate& fate, const Delivery& delivery) {
   }
 }
 
-void Journal::check_payload(std::uint64_t number, std::span<const std::byte> payload) {
+void Journal::check_payload(const char* rule, std::uint64_t number,
+                            std::span<const std::byte> payload) {
   for (std::size_t i = sizeof(number); i < payload.size(); ++i) {
     if (payload[i] != pattern(number, i)) {
-      return fail("the payload is not the one that was sent", number);
+      return fail(rule, number);
     }
   }
+}
+
+void Journal::still_runs(std::uint64_t number, std::span<const std::byte> payload) {
+  check_payload("the payload changed under its handler", number, payload);
 }
 
 void Journal::answering(std::uint64_t number, AckStatus status) {
   Fate& fate = fates_.at(number);
   fate.success_said = fate.success_said || status != AckStatus::kFailed;
+  fate.failed_said = fate.failed_said || status == AckStatus::kFailed;
 }
 
 void Journal::answered(std::uint64_t number, AckStatus status) {
@@ -197,16 +249,24 @@ void Journal::answered(std::uint64_t number, AckStatus status) {
   note_("answered " + std::to_string(number) + " with " + std::to_string(static_cast<int>(status)));
 }
 
-void Journal::given_back(std::uint64_t number) {
+void Journal::given_back(std::uint64_t number, std::uint64_t delay_ns) {
   const SimulatorScope simulator;
   Fate& fate = fates_.at(number);
   fate.running = false;
   fate.given_back = true;
+  fate.not_before = clock_() + delay_ns - kDelaySlackNs;
   note_("given back " + std::to_string(number));
 }
 
-void Journal::life_ended(std::uint64_t life) {
+// Only a delay that the daemon read before the attempt had timed out is in force.
+void Journal::gave_back(std::uint64_t number) {
+  Fate& fate = fates_.at(number);
+  fate.not_before = in_time(fate) ? fate.not_before : 0;
+}
+
+void Journal::life_ended(std::uint64_t life, bool killed) {
   for (auto& [number, fate] : fates_) {
+    fate.died_with = fate.died_with || (killed && fate.running && fate.life == life);
     fate.running = fate.running && fate.life != life;
   }
 }
@@ -232,33 +292,49 @@ void Journal::connected(std::uint64_t producer, std::uint64_t link) {
 
 // ---- at the end ----
 
-void Journal::check_outcomes(const std::map<std::string, std::vector<Letter>>& letters_by_id) {
-  for (const auto& [number, fate] : fates_) {
-    const auto found = letters_by_id.find(fate.ticket.id.to_string());
-    const bool has_id = fate.order != 0;
-    check_fate(fate,
-               has_id && found != letters_by_id.end() ? found->second : std::vector<Letter>{});
+void Journal::check_outcomes(const std::vector<Letter>& letters) {
+  check_letters(letters);
+  for (const auto& entry : fates_) {
+    const Fate& fate = entry.second;
+    const std::string id = fate.ticket.id.to_string();
+    const auto found = std::find_if(letters.begin(), letters.end(), [&](const Letter& letter) {
+      return fate.order != 0 && letter.id == id;
+    });
+    check_fate(fate, found != letters.end() ? &*found : nullptr);
   }
 }
 
-void Journal::check_fate(const Fate& fate, const std::vector<Letter>& letters) {
+// One letter a message at most, and none of anything else.
+void Journal::check_letters(const std::vector<Letter>& letters) {
+  std::set<std::pair<std::uint64_t, std::uint64_t>> messages;
+  for (const Letter& letter : letters) {
+    // Without its books a bus counts its links anew.
+    if (!messages.insert({letter.link, letter.sequence}).second && !lost_store_) {
+      fail_("more than one dead letter: sequence " + std::to_string(letter.sequence) + " of link " +
+            std::to_string(letter.link));
+    }
+    const bool known = std::any_of(fates_.begin(), fates_.end(), [&](const auto& entry) {
+      // Its producer may have died before send() returned.
+      const Fate& fate = entry.second;
+      return (fate.order == 0 && !fate.refused) || fate.ticket.id.to_string() == letter.id;
+    });
+    if (!known) {
+      fail_("a dead letter of what was never sent: " + letter.id);
+    }
+  }
+}
+
+void Journal::check_fate(const Fate& fate, const Letter* letter) {
   if (fate.order == 0) {
     return;  // Its producer died within send(), or it was refused: checked when it ran.
-  }
-  if (letters.size() > 1) {
-    return fail("more than one dead letter", fate.number);
   }
   if (fate.tracked && !fate.outcome && !fate.producer_gone) {
     return fail("no outcome", fate.number);
   }
-  const bool has_letter = !letters.empty();
-  const bool marked = has_letter && letters.front().late_success;
+  const bool has_letter = letter != nullptr;
+  const bool marked = has_letter && letter->late_success;
   if (fate.producer_gone || !fate.tracked) {
-    const bool newer = std::any_of(fates_.begin(), fates_.end(), [&](const auto& entry) {
-      const Fate& other = entry.second;
-      return fate.key != 0 && other.key == fate.key && other.kind == fate.kind &&
-             other.producer == fate.producer && other.number > fate.number && other.success_said;
-    });
+    const bool newer = newer_said_success(fate);
     const bool gone = !fate.tracked && consumer_died;  // Begun, and nobody retries it.
     if (fate.runs == 0 && !has_letter && !fate.cancel_wished && !newer && !gone &&
         !fate.store_lost) {
@@ -304,6 +380,12 @@ void Journal::check_totals(const Totals& daemon) {
         code == OutcomeCode::kCancelled || code == OutcomeCode::kCancelledMayHaveRun ? 1 : 0;
     known.closed += code == OutcomeCode::kClosed ? 1 : 0;
   }
+  const std::uint64_t ended = daemon.success + daemon.partial + daemon.failed + daemon.exhausted +
+                              daemon.superseded + daemon.cancelled + daemon.closed;
+  if (daemon.sent != ended) {
+    fail_("sent " + std::to_string(daemon.sent) + " is not the sum of the endings, " +
+          std::to_string(ended));
+  }
   const auto compare = [&](const char* name, std::uint64_t told, std::uint64_t counted) {
     if (told < counted || told > counted + unknown) {
       fail_(std::string("the daemon counts ") + std::to_string(told) + " " + name +
@@ -320,12 +402,6 @@ void Journal::check_totals(const Totals& daemon) {
   compare("cancelled", daemon.cancelled, known.cancelled);
   compare("closed", daemon.closed, known.closed);
   compare("posted", daemon.posted, known.posted);
-  const std::uint64_t ended = daemon.success + daemon.partial + daemon.failed + daemon.exhausted +
-                              daemon.superseded + daemon.cancelled + daemon.closed;
-  if (daemon.sent != ended) {
-    fail_("sent " + std::to_string(daemon.sent) + " is not the sum of the endings, " +
-          std::to_string(ended));
-  }
 }
 
 }  // namespace ackbus::sim

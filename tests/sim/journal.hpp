@@ -24,8 +24,10 @@ void fill_payload(std::uint64_t number, std::span<std::byte> payload);
 class Journal {
  public:
   using Fail = std::function<void(const std::string&)>;
+  using Clock = std::function<std::uint64_t()>;
   using Note = std::function<void(const std::string&)>;
-  Journal(Fail fail, Note note) : fail_(std::move(fail)), note_(std::move(note)) {}
+  Journal(Fail fail, Note note, Clock clock)
+      : fail_(std::move(fail)), note_(std::move(note)), clock_(std::move(clock)) {}
 
   struct Fate {
     std::uint64_t number = 0;
@@ -43,6 +45,10 @@ class Journal {
     bool producer_gone = false;  // before it took the outcome
     bool store_lost = false;     // while it was pending
     std::uint32_t runs = 0;
+    std::uint64_t asked_ns = 0;    // when the take() that gave it last was called
+    std::uint64_t not_before = 0;  // given back: when that life may run it again, 0 unknown
+    bool died_with = false;  // its consumer was killed while it ran, and nobody has begun it since
+    bool failed_said = false;
     std::uint64_t life = 0;  // that ran it last
     bool running = false;
     bool given_back = false;     // since it last began
@@ -63,12 +69,14 @@ class Journal {
 
   // ---- a consumer; `life` is one of a kind over all consumers and epochs ----
   // The message's number, 0 when the delivery makes no sense.
-  std::uint64_t begun(std::uint64_t life, const Delivery& delivery);
-  void check_payload(std::uint64_t number, std::span<const std::byte> payload);
+  // `asked_ns`: when take() was called, so no later than it began.
+  std::uint64_t begun(std::uint64_t life, const Delivery& delivery, std::uint64_t asked_ns);
+  void still_runs(std::uint64_t number, std::span<const std::byte> payload);
   void answering(std::uint64_t number, AckStatus status);
   void answered(std::uint64_t number, AckStatus status);
-  void given_back(std::uint64_t number);
-  void life_ended(std::uint64_t life);
+  void given_back(std::uint64_t number, std::uint64_t delay_ns);
+  void gave_back(std::uint64_t number);  // nack() has returned
+  void life_ended(std::uint64_t life, bool killed);
 
   // ---- the service manager ----
   void store_lost();
@@ -77,9 +85,12 @@ class Journal {
 
   // ---- at the end ----
   struct Letter {
+    std::string id;
+    std::uint64_t link = 0;
+    std::uint64_t sequence = 0;
     bool late_success = false;
   };
-  void check_outcomes(const std::map<std::string, std::vector<Letter>>& letters_by_id);
+  void check_outcomes(const std::vector<Letter>& letters);
   struct Totals {
     std::uint64_t sent = 0, success = 0, partial = 0, failed = 0, exhausted = 0, superseded = 0,
                   cancelled = 0, closed = 0, posted = 0;
@@ -89,17 +100,26 @@ class Journal {
   [[nodiscard]] const std::map<std::uint64_t, Fate>& fates() const { return fates_; }
   [[nodiscard]] std::uint64_t newest_of(std::uint64_t producer) const;
   [[nodiscard]] bool lost_store() const { return lost_store_; }
-  bool consumer_died = false;                 // maybe between begin and the return of take()
+  bool clock_from_commit = false;
+  bool delays_hold = false;      // nobody stands still between a look at the clock and its use
+  std::uint64_t timeout_ns = 0;  // of an attempt
+  bool consumer_died = false;    // maybe between begin and the return of take()
   std::map<OutcomeCode, std::uint64_t> seen;  // outcomes, for people
 
  private:
   void fail(const std::string& what, std::uint64_t number);
   void check_begin(const Fate& fate, std::uint64_t life, const Delivery& delivery);
-  void check_order(const Fate& fate, const Delivery& delivery);
-  void check_fate(const Fate& fate, const std::vector<Letter>& letters);
+  void check_reason(const Fate& fate, const Outcome& outcome);
+  void check_payload(const char* rule, std::uint64_t number, std::span<const std::byte> payload);
+  [[nodiscard]] bool newer_said_success(const Fate& fate) const;
+  void check_order(const Fate& fate, std::uint64_t life, const Delivery& delivery);
+  void check_letters(const std::vector<Letter>& letters);
+  void check_fate(const Fate& fate, const Letter* letter);
+  [[nodiscard]] bool in_time(const Fate& fate) const;
 
   Fail fail_;
   Note note_;
+  Clock clock_;
   std::map<std::uint64_t, Fate> fates_;
   std::map<std::uint64_t, std::uint64_t> link_of_;                // by producer
   std::set<std::pair<std::uint64_t, std::uint64_t>> lost_links_;  // producer and link

@@ -47,6 +47,7 @@ Kernel::Kernel(const KernelOptions& kernel_options)
   current_ = this;
   File::made = 0;
   layout::access_hook = &Kernel::on_access;
+  layout::store_hook = &Kernel::on_store;
 }
 
 Kernel::~Kernel() {
@@ -58,6 +59,7 @@ Kernel::~Kernel() {
     }
   }
   layout::access_hook = nullptr;
+  layout::store_hook = nullptr;
   current_ = nullptr;
 }
 
@@ -336,14 +338,21 @@ bool Kernel::access(const std::byte* word, bool is_store) {
   point(options.switch_permille);
   check_access(process(), word, is_store);
   process().stored = process().stored || is_store;
-  if (!is_store || !store_filter) {
+  return true;
+}
+
+bool Kernel::on_store(void* word, std::uint64_t& value) {
+  if (current_->running_ == nullptr || !current_->store_filter) {
     return true;
   }
-  const auto next = process().mappings.upper_bound(word);
-  const std::byte* segment = next == process().mappings.begin() ? nullptr : std::prev(next)->first;
+  Process& self = current_->process();
+  const auto next = self.mappings.upper_bound(static_cast<const std::byte*>(word));
+  if (next == self.mappings.begin()) {
+    return true;
+  }
   const SimulatorScope simulator;
-  return segment == nullptr ||
-         store_filter(process(), segment, static_cast<std::uint64_t>(word - segment));
+  Store store{self, std::prev(next)->second.memory->base(), static_cast<std::byte*>(word), value};
+  return current_->store_filter(store);
 }
 
 // One segment, one writer: who stores has the segment mapped writable, and nobody but the daemon

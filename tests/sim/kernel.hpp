@@ -17,6 +17,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tests/sim/files.hpp"
@@ -34,6 +35,14 @@ enum class Fault : std::uint8_t { kMemory, kDescriptors, kDisk, kRing };
 inline constexpr std::size_t kFaults = 4;
 
 struct Process;
+
+// What is about to be stored to a shared word.
+struct Store {
+  Process& process;
+  std::byte* segment = nullptr;
+  std::byte* word = nullptr;
+  std::uint64_t& value;  // may be changed
+};
 
 struct Thread {
   Process* process = nullptr;
@@ -147,11 +156,19 @@ class Kernel {
   std::map<std::string, std::vector<FilePointer>> kept;  // the service manager's store
   bool faults_on = true;
   bool kills_on = true;
-  // Asked before a store to shared memory; false: the store is lost (canary_test.cpp).
-  std::function<bool(const Process&, const std::byte* segment, std::uint64_t offset)> store_filter;
+  // ---- planted bugs (canary.hpp) ----
+  // Asked before a store to shared memory; false: the store is lost.
+  std::function<bool(Store&)> store_filter;
+  // Asked before some calls; false: the caller is told that it was done, and it was not. The file
+  // is null for a call that has none.
+  std::function<bool(std::string_view call, const File* file)> call_filter;
+  [[nodiscard]] bool lost(std::string_view call, const File* file = nullptr) const {
+    return call_filter && !call_filter(call, file);
+  }
 
  private:
   static bool on_access(const void* word, bool is_store);
+  static bool on_store(void* word, std::uint64_t& value);
   bool access(const std::byte* word, bool is_store);
   void check_access(Process& process, const std::byte* word, bool is_store);
   static void enter();

@@ -13,6 +13,8 @@ namespace ackbus::sim {
 namespace {
 
 constexpr Kind kSuperseding = Kind::kUpdateGpuGraphData;
+constexpr std::uint64_t kSlotPatienceMs = 10'000;
+constexpr std::uint64_t kBackoffMs = 100;  // before the first retry, when nobody wishes another
 
 Deadline at_ns(std::uint64_t ns) { return Deadline(std::chrono::nanoseconds(ns)); }
 
@@ -154,6 +156,9 @@ struct World::ProducerRole {
         kernel.fail("a producer slept while an outcome waited for it");
       }
     }
+    if (world.between_taken) {
+      world.between_taken(*producer, completions);
+    }
     for (const Completion& completion : completions) {
       const auto found = numbers.find(completion.ticket.sequence);
       if (found == numbers.end()) {
@@ -173,6 +178,21 @@ struct World::ProducerRole {
     const Ticket ticket = world.journal_.fates().at(chosen->second).ticket;
     world.journal_.cancelling(chosen->second);
     [[maybe_unused]] const Result<void> wished = producer->cancel(ticket);
+  }
+
+  // Nothing is pending: every slot is to be had again, at the latest when the daemon has looked.
+  void check_slots() {
+    std::vector<Loan> loans;
+    for (std::uint32_t i = 0; i < world.options_.slots; ++i) {
+      Result<Loan> loan = producer->loan(Kind::kComputeForces, kPayloadMin,
+                                         at_ns(kernel.now_ns + kSlotPatienceMs * kMs));
+      if (!loan) {
+        const SimulatorScope simulator;
+        kernel.fail("a slot is never free again: " + loan.error().text);
+        return;
+      }
+      loans.push_back(std::move(*loan));
+    }
   }
 
   void act() {
@@ -225,6 +245,7 @@ void World::producer_main(std::uint32_t index) {
   if (figures.pending != 0) {
     kernel_.fail("a producer that had drained has messages pending");
   }
+  role.check_slots();
   [[maybe_unused]] const Result<void> closed = role.producer->close(at_ns(kernel_.now_ns));
 }
 
@@ -268,7 +289,7 @@ struct World::ConsumerRole {
     const ConsumerStatistics now = consumer->statistics();
     if (now.lives != lives || (now.epoch == 0 && life != 0)) {
       // Its links are gone with the daemon's memory, and what it ran with them.
-      world.journal_.life_ended(life);
+      world.journal_.life_ended(life, false);
       for (const Running& gone : running) {  // Answered all the same, as the library asks.
         [[maybe_unused]] const Result<void> refused = consumer->ack(gone.delivery);
       }
@@ -282,8 +303,12 @@ struct World::ConsumerRole {
 
   void take(std::uint64_t wait_ns) {
     kernel.forget_sleep();
-    const Result<std::optional<Delivery>> taken = consumer->take(at_ns(kernel.now_ns + wait_ns));
+    const std::uint64_t asked_ns = kernel.now_ns;
+    Result<std::optional<Delivery>> taken = consumer->take(at_ns(kernel.now_ns + wait_ns));
     follow_life();
+    if (taken && world.between_delivered) {
+      world.between_delivered(*consumer, *taken);
+    }
     if (!taken || !taken->has_value()) {
       return;
     }
@@ -291,7 +316,7 @@ struct World::ConsumerRole {
       kernel.fail("a consumer slept while a message waited for it");
     }
     const Delivery& delivery = **taken;
-    const std::uint64_t number = world.journal_.begun(life, delivery);
+    const std::uint64_t number = world.journal_.begun(life, delivery, asked_ns);
     if (number == 0) {
       return;
     }
@@ -306,7 +331,7 @@ struct World::ConsumerRole {
   void answer() {
     const std::size_t index = kernel.pick(running.size());
     const Running chosen = running[index];
-    world.journal_.check_payload(chosen.number, chosen.delivery.payload);
+    world.journal_.still_runs(chosen.number, chosen.delivery.payload);
     const std::uint64_t choice = world.quiet_ ? 9 : kernel.pick(10);
     if (choice < 3) {
       kernel.pause_until(kernel.now_ns + kernel.pick(25) * kMs);
@@ -319,9 +344,11 @@ struct World::ConsumerRole {
     }
     running.erase(running.begin() + static_cast<std::ptrdiff_t>(index));
     if (choice == 4 && world.options_.nacks) {
-      world.journal_.given_back(chosen.number);
+      const std::uint64_t delay_ms = kernel.pick(2) * 5;
+      world.journal_.given_back(chosen.number, (delay_ms == 0 ? kBackoffMs : delay_ms) * kMs);
       [[maybe_unused]] const Result<void> given =
-          consumer->nack(chosen.delivery, std::chrono::milliseconds(kernel.pick(2) * 5));
+          consumer->nack(chosen.delivery, std::chrono::milliseconds(delay_ms));
+      world.journal_.gave_back(chosen.number);
       return;
     }
     const std::uint64_t how = kernel.pick(10);
@@ -355,6 +382,7 @@ void World::consumer_main(std::uint32_t queue) {
       break;
     }
   }
+  journal_.life_ended(role.life, false);  // It gives back what it has begun.
   role.running.clear();
   role.consumer.reset();
 }

@@ -132,7 +132,11 @@ Result<void> FdStore::remove(const std::string& name) {
   sim::Kernel& kernel = *sim::Kernel::current();
   kernel.call_point();
   const sim::SimulatorScope simulator;
-  kernel.kept.erase(name);
+  const auto found = kernel.kept.find(name);
+  if (found == kernel.kept.end() || kernel.lost("remove", found->second.front().get())) {
+    return {};
+  }
+  kernel.kept.erase(found);
   return {};
 }
 

@@ -16,8 +16,8 @@
 namespace ackbus::sim {
 namespace {
 
-constexpr std::uint64_t kQuietTurnsMax = 4'000'000;
 constexpr std::size_t kLogLinesMax = 4000;
+constexpr std::uint32_t kTimeoutMs = 20;
 
 // What a process makes once and keeps, the simulator makes for all of them, before any runs.
 void make_statics() {
@@ -37,10 +37,13 @@ World::World(const WorldOptions& options)
     : options_(options),
       kernel_(options.kernel),
       journal_([this](const std::string& what) { kernel_.fail(what); },
-               [this](const std::string& what) { note(what); }),
+               [this](const std::string& what) { note(what); }, [this] { return kernel_.now_ns; }),
       directory_("/dev/shm/ackbus-sim-" + std::to_string(::getpid())),
       drained_(options.producers, false) {
   make_statics();
+  journal_.clock_from_commit = options.clock_from_commit;
+  journal_.delays_hold = options.kernel.stop_permille == 0;
+  journal_.timeout_ns = kTimeoutMs * kMs;
   std::filesystem::remove_all(directory_);
   std::filesystem::create_directory(directory_);
 }
@@ -69,7 +72,7 @@ daemon::Config World::config() const {
     config.queues.push_back({"queue" + std::to_string(queue), {}, {}});
   }
   for (daemon::KindConfig& kind : config.kinds) {
-    kind.timeout_ms = 20;
+    kind.timeout_ms = kTimeoutMs;
     kind.max_retries = 2;
     kind.max_wait_ms = 400;
     kind.max_age_ms = 500;
@@ -138,7 +141,9 @@ void World::start_producer(std::uint32_t index) {
   process.on_end = [this, index, pid](bool killed) {
     note("producer " + std::to_string(index) + (killed ? " was killed" : " ended"));
     producers_alive_ -= 1;
-    journal_.producer_ended(pid);
+    if (killed || !closing_) {  // Else it has taken every outcome.
+      journal_.producer_ended(pid);
+    }
     if (sending_) {
       kernel_.after(kernel_.pick(50) * kMs, [this, index] { start_producer(index); });
     } else {
@@ -155,7 +160,7 @@ void World::start_consumer(std::uint32_t queue) {
   process.on_end = [this, queue, pid](bool killed) {
     note("consumer " + std::to_string(pid) + (killed ? " was killed" : " ended"));
     consumers_alive_ -= 1;
-    journal_.life_ended(life_of_[pid]);
+    journal_.life_ended(life_of_[pid], killed);
     journal_.consumer_died = journal_.consumer_died || killed;
     if (!leaving_) {
       kernel_.after(kernel_.pick(50) * kMs, [this, queue] { start_consumer(queue); });
@@ -198,7 +203,7 @@ bool World::settle() {
   kernel_.faults_on = false;
   kernel_.kills_on = false;
   const auto reach = [this](const char* what, const std::function<bool()>& done) {
-    if (!kernel_.run(done, kQuietTurnsMax)) {
+    if (!kernel_.run(done, options_.quiet_turns_max)) {
       kernel_.fail(std::string("never settled: ") + what + ":" + kernel_.describe() +
                    describe_links());
     }
@@ -257,13 +262,14 @@ void World::check_end() {
 }
 
 void World::check_letters() {
-  std::map<std::string, std::vector<Journal::Letter>> by_id;
+  std::vector<Journal::Letter> letters;
   for (const daemon::Letter& letter : bus_->letters->list({}, 1'000'000)) {
     MessageId::Bytes bytes{};
     std::copy(letter.id.begin(), letter.id.end(), bytes.begin());
-    by_id[MessageId::from_bytes(bytes).to_string()].push_back({letter.late_success});
+    letters.push_back({MessageId::from_bytes(bytes).to_string(), letter.link_id, letter.sequence,
+                       letter.late_success});
   }
-  journal_.check_outcomes(by_id);
+  journal_.check_outcomes(letters);
 }
 
 void World::check_totals() {

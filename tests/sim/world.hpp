@@ -7,6 +7,8 @@
 #include <ackbus/producer.hpp>
 #include <cstdint>
 #include <deque>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,7 +20,8 @@ namespace ackbus::sim {
 
 struct WorldOptions {
   KernelOptions kernel;
-  std::uint64_t turns = 4000;  // of disturbance
+  std::uint64_t turns = 4000;                 // of disturbance
+  std::uint64_t quiet_turns_max = 4'000'000;  // until everything has settled
   std::uint32_t producers = 2;
   std::uint32_t queues = 1;
   std::uint32_t consumers_per_queue = 2;  // the second stands by
@@ -54,6 +57,14 @@ class World {
     std::uint32_t daemon = 0, consumer = 0, producer = 0, store = 0;
   };
   [[nodiscard]] const Kills& kills() const { return done_; }
+  [[nodiscard]] Process* daemon_process() { return kernel_.find(daemon_pid_); }
+  [[nodiscard]] bool closing() const { return closing_; }
+  [[nodiscard]] const std::string& directory() const { return directory_; }
+
+  // Between the library and the roles that write down what it told them: a test may change that
+  // (canary_test.cpp).
+  std::function<void(Producer&, std::vector<Completion>&)> between_taken;
+  std::function<void(Consumer&, std::optional<Delivery>&)> between_delivered;
 
  private:
   // ---- processes; roles.cpp ----

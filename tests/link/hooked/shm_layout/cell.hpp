@@ -15,6 +15,9 @@ namespace ackbus::layout {
 // Null: nothing happens. May switch to another fiber, and may throw to end the running role. False:
 // the store does not happen.
 inline bool (*access_hook)(const void* word, bool is_store) = nullptr;
+// Null: nothing happens. Called with what is about to be stored, which it may change. False: the
+// store does not happen.
+inline bool (*store_hook)(void* word, std::uint64_t& value) = nullptr;
 
 template <typename T>
 class Cell {
@@ -38,9 +41,17 @@ class Cell {
     return value_;
   }
   void store(T value) {
-    if (access_hook == nullptr || access_hook(&value_, true)) {
-      value_ = value;
+    if (access_hook != nullptr && !access_hook(&value_, true)) {
+      return;
     }
+    if (store_hook != nullptr) {
+      auto changed = static_cast<std::uint64_t>(value);
+      if (!store_hook(&value_, changed)) {
+        return;
+      }
+      value = static_cast<T>(changed);
+    }
+    value_ = value;
   }
 
   T value_;
