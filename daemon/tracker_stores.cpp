@@ -82,13 +82,18 @@ bool LinkTracker::all_final() const {
       continue;
     }
     const bool settled = layout::outcome_sequence(view->outcome) == view->descriptor.number;
-    const bool answered =
-        view->acked && layout::answer_code(view->answer.code_flags) != AckCode::kSkippedVerdict;
+    const bool skipped =
+        view->acked && layout::answer_code(view->answer.code_flags) == AckCode::kSkippedVerdict;
+    const bool answered = view->acked && !skipped;
     // A verdict whose message had been answered before its producer heard of it: the letter has to
     // say so first.
     const bool late = settled && view->entry.state == PendingState::kVerdict &&
                       !ended_by_verdict(layout::outcome_code(view->outcome));
-    const bool owes_letter = view->entry.state == PendingState::kExhausting || late;
+    // The answer to a verdict that was withdrawn meanwhile: it is given again, with its letter.
+    const bool tracked =
+        (layout::flags_of(view->descriptor.kind_flags) & layout::kFlagTracked) != 0;
+    const bool withdrawn = tracked && skipped && !decided(view->entry.state);
+    const bool owes_letter = view->entry.state == PendingState::kExhausting || late || withdrawn;
     if (owes_letter || (!answered && !settled && !decided(view->entry.state))) {
       return false;  // A Skipped{verdict} is final when its verdict stands.
     }

@@ -253,7 +253,9 @@ TEST_F(Verdict, IsGivenAgainWhenItWasWithdrawnAndAnsweredSkipped) {
   layout::ack_place_publish(ack.place(1), 1, {ticket.sequence, 2, ticket.slot, skipped});
   EXPECT_EQ(world_.reap_outcome(ticket).code, OutcomeCode::kExhausted);
   EXPECT_EQ(world_.producer->in_use(), 1U);
+  EXPECT_FALSE(world_.tracker->all_final()) << "its producer may end now: the letter is still owed";
   world_.run_for(200 * kMs);
+  EXPECT_TRUE(world_.tracker->all_final());
   EXPECT_NE(world_.letter(ticket), nullptr);
   EXPECT_EQ(world_.state(ticket), PendingState::kVerdict);
   world_.reap();
