@@ -336,6 +336,7 @@ void Bus::resume_link(Connection& connection, const layout::HelloMessage& hello)
     tell_life(*link, *old);
   }
   if (link->life && link->life->mapped) {
+    link->life->told = false;  // It was, on a socket that may have gone unread.
     send_add_link(
         *link);  // New pipes for both ends: the consumer answers, and then the producer is told.
   }

@@ -102,6 +102,15 @@ TEST(Sim, GoesOnWithoutMemoryOrDescriptorsForAWhile) {
   run_seeds(options);
 }
 
+// A life that a producer or consumer missed for want of descriptors or memory, whoever dies
+// meanwhile.
+TEST(Sim, TellsEveryLifeWhileDescriptorsAreFew) {
+  WorldOptions options = plain();
+  options.consumer_kills = 20;
+  set_fault(options, Fault::kDescriptors, 200);
+  run_seeds(options);
+}
+
 TEST(Sim, GoesOnWhileTheDiskFails) {
   WorldOptions options;
   options.short_wait_permille = 500;
