@@ -252,44 +252,47 @@ TEST(Canary, ATornPayloadIsCaught) {
 TEST(Canary, APayloadThatChangesUnderItsHandlerIsCaught) {
   WorldOptions options = canary_world();
   options.producers = 1;
-  expect_caught(options, "the payload changed under its handler", [](World& world) {
-    // Two places change their contents: the untracked one's comes first, and the other one's when
-    // the untracked one is answered.
-    struct Ended {
-      std::uint64_t sequence = 0;
-      std::uint64_t slot = 0;
-      std::uint64_t code_flags = 0;
-    };
-    store_plant(
-        [runs = Ended(), other = Ended(), early = false, late = false](Stored& stored) mutable {
-          const auto begun = stored.record(&AckRecord::begun);
-          if (begun && stored.value() != 0 && runs.sequence == 0) {
-            const auto message = stored.message(*begun, stored.value());
-            if (message && !message->tracked() && message->in_arena()) {
-              runs = {stored.value(), *begun, 0};
-            }
-          } else if (stored.ack_place(&AckPlace::sequence) && runs.sequence != 0) {
-            late = stored.value() == runs.sequence;
-            early = !late && other.sequence == 0;
-            other.sequence = early ? stored.value() : other.sequence;
-            stored.change(early                         ? runs.sequence
-                          : late && other.sequence != 0 ? other.sequence
-                                                        : stored.value());
-          } else if (stored.ack_place(&AckPlace::slot) && (early || late)) {
-            const bool swapped = late && other.sequence != 0;
-            other.slot = early ? stored.value() : other.slot;
-            stored.change(early ? runs.slot : swapped ? other.slot : stored.value());
-          } else if (stored.ack_place(&AckPlace::code_flags) && (early || late)) {
-            const bool swapped = late && other.sequence != 0;
-            other.code_flags = early ? stored.value() : other.code_flags;
-            stored.change(swapped ? other.code_flags : stored.value());
-            runs = late ? Ended{} : runs;
-            other = late ? Ended{} : other;
-            early = late = false;
-          }
-          return true;
-        })(world);
-  });
+  expect_caught(
+      options, "the payload changed under its handler",
+      [](World& world) {
+        // Two places change their contents: the untracked one's comes first, and the other one's
+        // when the untracked one is answered.
+        struct Ended {
+          std::uint64_t sequence = 0;
+          std::uint64_t slot = 0;
+          std::uint64_t code_flags = 0;
+        };
+        store_plant(
+            [runs = Ended(), other = Ended(), early = false, late = false](Stored& stored) mutable {
+              const auto begun = stored.record(&AckRecord::begun);
+              if (begun && stored.value() != 0 && runs.sequence == 0) {
+                const auto message = stored.message(*begun, stored.value());
+                if (message && !message->tracked() && message->in_arena()) {
+                  runs = {stored.value(), *begun, 0};
+                }
+              } else if (stored.ack_place(&AckPlace::sequence) && runs.sequence != 0) {
+                late = stored.value() == runs.sequence;
+                early = !late && other.sequence == 0;
+                other.sequence = early ? stored.value() : other.sequence;
+                stored.change(early                         ? runs.sequence
+                              : late && other.sequence != 0 ? other.sequence
+                                                            : stored.value());
+              } else if (stored.ack_place(&AckPlace::slot) && (early || late)) {
+                const bool swapped = late && other.sequence != 0;
+                other.slot = early ? stored.value() : other.slot;
+                stored.change(early ? runs.slot : swapped ? other.slot : stored.value());
+              } else if (stored.ack_place(&AckPlace::code_flags) && (early || late)) {
+                const bool swapped = late && other.sequence != 0;
+                other.code_flags = early ? stored.value() : other.code_flags;
+                stored.change(swapped ? other.code_flags : stored.value());
+                runs = late ? Ended{} : runs;
+                other = late ? Ended{} : other;
+                early = late = false;
+              }
+              return true;
+            })(world);
+      },
+      "closed without a lost store");  // The consumer finds the slot in use first.
 }
 
 TEST(Canary, ASlotThatIsNeverFreeIsCaught) {

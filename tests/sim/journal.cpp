@@ -160,6 +160,7 @@ std::uint64_t Journal::begun(std::uint64_t life, const Delivery& delivery, std::
   fate.runs += 1;
   fate.life = life;
   fate.running = true;
+  fate.losses_before = losses_;
   fate.given_back = false;
   fate.died_with = false;
   fate.asked_ns = asked_ns;
@@ -208,7 +209,9 @@ void Journal::check_order(const Fate& fate, std::uint64_t life, const Delivery& 
     // Keys are a link's own; one that was lost may still have a handler at work.
     const bool same_key = fate.key != 0 && other.key == fate.key && other.kind == fate.kind &&
                           other.store_lost == fate.store_lost;
-    if (same_key && other.running && other.life == life) {
+    // A new link may have the number of the lost one: only what began since is of a link that
+    // lives.
+    if (same_key && other.running && other.life == life && other.losses_before == losses_) {
       fail("two of one superseding key at once", fate.number);
     }
     if (same_key && again && number > fate.number && other.success_given && !fate.store_lost) {
@@ -273,6 +276,7 @@ void Journal::life_ended(std::uint64_t life, bool killed) {
 
 void Journal::store_lost() {
   lost_store_ = true;
+  losses_ += 1;
   lost_links_.insert(link_of_.begin(), link_of_.end());
   for (auto& [number, fate] : fates_) {
     // An undelivered message that its life skipped has its outcome before its letter is written.

@@ -51,9 +51,10 @@ class Journal {
     bool failed_said = false;
     std::uint64_t life = 0;  // that ran it last
     bool running = false;
-    bool given_back = false;     // since it last began
-    bool success_said = false;   // the answer was about to be given
-    bool success_given = false;  // ack() has returned
+    std::uint64_t losses_before = 0;  // of the store, when it last began
+    bool given_back = false;          // since it last began
+    bool success_said = false;        // the answer was about to be given
+    bool success_given = false;       // ack() has returned
     bool answered = false;
     std::optional<Outcome> outcome;
   };
@@ -126,6 +127,7 @@ class Journal {
   std::uint64_t next_number_ = 1;
   std::uint64_t next_order_ = 1;
   bool lost_store_ = false;
+  std::uint64_t losses_ = 0;
 };
 
 }  // namespace ackbus::sim
