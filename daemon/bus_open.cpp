@@ -27,6 +27,14 @@ constexpr std::uint64_t kMillisecondNs = 1'000'000;
 // Whom the bus admits is decided at its door; when that is nobody else, the kernel says so already.
 mode_t socket_mode(const Config& config) { return config.is_shared() ? 0666 : 0600; }
 
+std::vector<std::string> names_of(const NamedFds& kept) {
+  std::vector<std::string> names;
+  for (const auto& [name, fds] : kept) {
+    names.push_back(name);
+  }
+  return names;
+}
+
 }  // namespace
 
 Result<void> check_layout(const SegmentMap& bus_segment);
@@ -48,18 +56,6 @@ Result<void> check_layout(const SegmentMap& bus_segment) {
                    machine::fingerprint_text(layout::layout_fingerprint()) +
                    "); what was pending ends Closed (unknown)"};
 }
-
-namespace {
-
-std::vector<std::string> names_of(const NamedFds& kept) {
-  std::vector<std::string> names;
-  for (const auto& [name, fds] : kept) {
-    names.push_back(name);
-  }
-  return names;
-}
-
-}  // namespace
 
 Result<std::unique_ptr<Bus>> Bus::open(BusOptions options, Log& log) {
   NamedFds kept = FdStore::take_all();
