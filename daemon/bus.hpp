@@ -199,6 +199,7 @@ class Bus {
   [[nodiscard]] Result<void> start_fresh();
   void recover_queues(NamedFds& kept);
   void recover_connections(NamedFds& kept);
+  void hang_up_on_producers_without_link();
   [[nodiscard]] Result<void> map_again(Link& link, bool by_its_producer);
   [[nodiscard]] Result<void> recover_link(std::uint32_t index, NamedFds& kept);
   [[nodiscard]] Result<void> recover_old_lives(Link& link, NamedFds& kept);

@@ -79,6 +79,7 @@ Result<void> Bus::recover(NamedFds& kept) {
       }
     }
   }
+  hang_up_on_producers_without_link();
   for (const auto& queue : queues) {
     resume_queue(*queue);
   }
@@ -148,6 +149,16 @@ void Bus::recover_connections(NamedFds& kept) {
   for (const auto& queue : queues) {
     std::sort(queue->standbys.begin(),
               queue->standbys.end());  // Numbers rise with time of arrival.
+  }
+}
+
+// One whose link is forgotten would wait for it for ever, and so would one that had said hello to
+// the daemon before this one and not been granted anything: they come again, and are answered.
+void Bus::hang_up_on_producers_without_link() {
+  for (const auto& [number, connection] : connections) {
+    if (connection->role == layout::ClientRole::kProducer && connection->link == 0) {
+      hang_up(*connection);
+    }
   }
 }
 
