@@ -231,7 +231,7 @@ class Bus {
   ServiceNotify notify;
   std::unique_ptr<AllocatorWorker> worker;
   DescriptorCloser closer;               // of what clients sent, and of their sockets
-  std::shared_ptr<DeadLetters> letters;  // used on the worker
+  std::shared_ptr<DeadLetters> letters;  // used on the worker; there from open() on
   LetterHealth letter_health{log};       // what it refused
   Ledger ledger;
   UniqueFd ledger_fd;

@@ -183,7 +183,7 @@ void Bus::keep_pending_letters(Link& link, layout::VerdictReason reason) {
     const auto view = link.tracker->look(slot);
     const bool pending = view && view->committed && !view->acked &&
                          layout::outcome_sequence(view->outcome) != view->descriptor.number;
-    if (!pending || !letters) {
+    if (!pending) {
       continue;
     }
     LetterDraft draft;

@@ -149,13 +149,11 @@ void gather_daemon(const Bus& bus, DaemonFigures& daemon, std::uint64_t now_ns) 
 
 void gather_letters(const Bus& bus, LetterFigures& letters) {
   letters.limit_bytes = bus.config().dead_letter_limits.max_bytes;
-  letters.writable = bus.letters != nullptr && bus.letter_health.is_writable();
-  if (bus.letters) {
-    const DeadLetterStats stats = bus.letters->stats();
-    letters.count = stats.total.letters;
-    letters.bytes = stats.total.bytes;
-    letters.damaged = stats.damaged;
-  }
+  letters.writable = bus.letter_health.is_writable();
+  const DeadLetterStats stats = bus.letters->stats();
+  letters.count = stats.total.letters;
+  letters.bytes = stats.total.bytes;
+  letters.damaged = stats.damaged;
 }
 
 }  // namespace

@@ -65,7 +65,7 @@ void answer_show(Bus& bus, const Asker& asker, const json& query) {
     reply_error(bus, asker, id.error());
     return;
   }
-  const bool has_letter = bus.letters && bus.letters->exists(id.value());
+  const bool has_letter = bus.letters->exists(id.value());
   for (const auto& [number, link] : bus.links) {
     if (!link->tracker || !link->submission_view) {
       continue;

@@ -48,16 +48,13 @@ inline constexpr const char* kTooManyQueries =
     "the daemon has many such queries to answer: try again";
 
 /// Runs `work` on the worker with the store, then `done` here with what it gave. False when the
-/// worker is full or there is no store.
+/// worker is full.
 template <typename Value>
 bool submit(Bus& bus, std::function<Value(DeadLetters&)> work, std::function<void(Value)> done) {
-  return bus.letters && bus.worker->submit_for<Value>(
-                            [store = bus.letters, work = std::move(work)] { return work(*store); },
-                            std::move(done));
+  return bus.worker->submit_for<Value>(
+      [store = bus.letters, work = std::move(work)] { return work(*store); }, std::move(done));
 }
 
-/// False when there is no store; then the asker is told why.
-[[nodiscard]] bool has_store(Bus& bus, const Asker& asker);
 /// Counts a query that uses the worker; answers by itself when it cannot be taken.
 [[nodiscard]] bool take_place(Bus& bus, const Asker& asker);
 

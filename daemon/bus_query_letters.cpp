@@ -83,17 +83,7 @@ void with_letter(Bus& bus, const Asker& asker, const LetterId& id,
 
 }  // namespace
 
-bool has_store(Bus& bus, const Asker& asker) {
-  if (!bus.letters) {
-    reply_error(bus, asker, AnswerCode::kSystem, "the bus keeps no dead letters");
-  }
-  return bus.letters != nullptr;
-}
-
 bool take_place(Bus& bus, const Asker& asker) {
-  if (!has_store(bus, asker)) {
-    return false;
-  }
   if (bus.query_jobs >= kQueryJobsMax) {
     reply_error(bus, asker, AnswerCode::kBackPressured, kTooManyQueries);
     return false;

@@ -162,9 +162,7 @@ void answer_dead_redrive(Bus& bus, const Asker& asker, const json& query) {
     }
     redrive->named = true;
     redrive->ids = {named.value()};
-    if (has_store(bus, asker)) {
-      begin(bus, redrive);
-    }
+    begin(bus, redrive);
     return;
   }
   const std::size_t count = std::min(limit.value(), kRedriveMax);

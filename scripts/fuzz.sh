@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs the fuzzing harnesses of tests/fuzz from their kept corpora under AddressSanitizer and UndefinedBehaviorSanitizer, and
-# prints one line for each. Fails on any crash, hang, leak or breach of a harness's checks, naming the file that repeats it.
+# Runs the fuzzing harnesses of tests/fuzz from their kept corpora, in the build of the tests under AddressSanitizer and
+# UndefinedBehaviorSanitizer (the preset asan), and prints one line for each. Fails on any crash, hang, leak or breach of a
+# harness's checks, naming the file that repeats it.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 exec </dev/null
 
@@ -55,14 +56,15 @@ if [ ! -e "$runtime" ] && ! compgen -G "$(dirname "$("$compiler" -print-resource
   die "clang's fuzzer runtime is missing: install the package libclang-rt-14-dev (scripts/install.sh does)"
 fi
 
+programs=$root/build/asan/bin
 build=$root/build/fuzz
 found=$build/found
 logs=$build/logs
 mkdir -p "$found" "$logs"
 
 build_harnesses() {
-  configure_preset fuzz
-  build_preset fuzz "${chosen[@]/#/fuzz_}" >"$logs/build.log" || { cat "$logs/build.log"; return 1; }
+  configure_preset asan
+  build_preset asan "${chosen[@]/#/fuzz_}" >"$logs/build.log" || { cat "$logs/build.log"; return 1; }
 }
 stage "build" build_harnesses
 
@@ -77,7 +79,7 @@ run() {
   if [ -n "$keep" ]; then fresh=$keep/$name; else rm -rf "$fresh"; fi
   mkdir -p "$fresh"
   # shellcheck disable=SC2046 # no dictionary is no argument
-  "$build/bin/fuzz_$name" -seed="$seed" -max_total_time="$seconds" "${limits[@]}" $(dictionary_of "$name") -print_final_stats=1 \
+  "$programs/fuzz_$name" -seed="$seed" -max_total_time="$seconds" "${limits[@]}" $(dictionary_of "$name") -print_final_stats=1 \
     -artifact_prefix="$found/$name-" "$fresh" "$root/tests/fuzz/corpus/$name" >"$logs/$name.log" 2>&1 || status=$?
   echo "$status" >"$logs/$name.status"
 }
@@ -88,7 +90,7 @@ minimise_one() {
   mkdir -p "$merged" "$merged.chosen" "$corpus" "$keep/$name"
   # A fuzzer that runs meanwhile replaces files.
   cp -r "$keep/$name" "$merged.new"
-  "$build/bin/fuzz_$name" -merge=1 -merge_control_file="$merged.control" "${limits[@]}" "$merged" "$corpus" "$merged.new" \
+  "$programs/fuzz_$name" -merge=1 -merge_control_file="$merged.control" "${limits[@]}" "$merged" "$corpus" "$merged.new" \
     >"$logs/$name.log" 2>&1 || { tail -n 20 "$logs/$name.log"; die "$name: the merge failed"; }
   python3 "$root/tests/fuzz/choose.py" "$merged.control" "$merged.chosen"
   rm -rf "$corpus"
@@ -132,7 +134,7 @@ table() {
     grep -aE 'ERROR:|assertion failed|runtime error|SUMMARY:' "$logs/$name.log" | head -n 5 || tail -n 5 "$logs/$name.log"
     local input
     input=$(sed -n 's/.*Test unit written to //p' "$logs/$name.log" | tail -n 1)
-    say "repeat with: $build/bin/fuzz_$name ${input:-(no input was written; seed $seed)}"
+    say "repeat with: $programs/fuzz_$name ${input:-(no input was written; seed $seed)}"
   done
   return $failed
 }

@@ -1,26 +1,29 @@
 #!/usr/bin/env bash
 # Builds everything and runs every test: release build, unit, process and regression tests, format and tidy checks,
-# then all of them again under AddressSanitizer with UndefinedBehaviorSanitizer, and those of the shared format, the client
-# library, the daemon and the link under ThreadSanitizer. Works from a clean clone and without standard input.
+# then all of them again under AddressSanitizer with UndefinedBehaviorSanitizer, in the same build each fuzzing harness for
+# 15 seconds, and the tests of the shared format, the client library, the daemon and the link under ThreadSanitizer. Works
+# from a clean clone and without standard input.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 exec </dev/null
 
-usage() { say "usage: scripts/test.sh [--quick|--asan-only|--tsan-only|--check-only] [--clang-tidy] [--no-install]
+usage() { say "usage: scripts/test.sh [--quick|--asan-only|--fuzz-only|--tsan-only|--check-only] [--clang-tidy] [--no-install]
   --quick       the release build and its tests only
   --asan-only   only the AddressSanitizer and UndefinedBehaviorSanitizer stage
+  --fuzz-only   only the fuzzing harnesses
   --tsan-only   only the ThreadSanitizer stage
   --check-only  only the format check and the tidy test
   --clang-tidy  also run clang-tidy over every source (minutes)
   --no-install  do not look for missing packages
 The last line says how many tests passed, failed and were skipped; a stage that fails ends the run with its name."; }
 
-install=true; release=true; check=true; asan=true; tsan=true; clang_tidy=false
+install=true; release=true; check=true; asan=true; fuzz=true; tsan=true; clang_tidy=false
 for argument in "$@"; do
   case "$argument" in
-    --quick) check=false; asan=false; tsan=false ;;
-    --asan-only) release=false; check=false; tsan=false ;;
-    --tsan-only) release=false; check=false; asan=false ;;
-    --check-only) release=false; asan=false; tsan=false ;;
+    --quick) check=false; asan=false; fuzz=false; tsan=false ;;
+    --asan-only) release=false; check=false; fuzz=false; tsan=false ;;
+    --fuzz-only) release=false; check=false; asan=false; tsan=false ;;
+    --tsan-only) release=false; check=false; asan=false; fuzz=false ;;
+    --check-only) release=false; asan=false; fuzz=false; tsan=false ;;
     --clang-tidy) clang_tidy=true ;;
     --no-install) install=false ;;
     --help|-h) usage; exit 0 ;;
@@ -145,4 +148,5 @@ if $check; then
 fi
 if $clang_tidy; then stage "clang-tidy" clang_tidy_check; fi
 if $asan; then stage "address and undefined behaviour" address_sanitizer_tests; fi
+if $fuzz; then stage "fuzzing" "$root/scripts/fuzz.sh" --seconds 15; fi
 if $tsan; then stage "threads" thread_sanitizer_tests shm_layout libclient daemon; fi

@@ -231,7 +231,7 @@ class Scenario {
     hear(tool);
     const std::uint32_t before = tool.answers;
     tool.answer.clear();
-    send_query(tool, "{\"verb\":\"status\"}");
+    send_query(tool, "{\"verb\":\"status\"}", {});
     for (int turns = 0; turns < 100 && tool.answers == before && !tool.refused; ++turns) {
       turn();
     }
@@ -327,14 +327,14 @@ class Scenario {
     mapped.epoch = epoch;
     send_all(client.socket.get(), &mapped, sizeof(mapped), {});
   }
-  void send_query(Client& client, const std::string& text) {
+  void send_query(Client& client, const std::string& text, const std::vector<int>& with) {
     layout::QueryMessage head{};
     head.header = layout::control_header<layout::QueryMessage>(ControlType::kQuery, ++request_);
     head.header.bytes += static_cast<std::uint32_t>(text.size());
     std::vector<std::byte> bytes(head.header.bytes);
     std::memcpy(bytes.data(), &head, sizeof(head));
     std::memcpy(bytes.data() + sizeof(head), text.data(), text.size());
-    send_all(client.socket.get(), bytes.data(), bytes.size(), descriptors());
+    send_all(client.socket.get(), bytes.data(), bytes.size(), with);
   }
   // Mostly none; else of right and of wrong objects.
   std::vector<int> descriptors() {
@@ -415,7 +415,8 @@ class Scenario {
   }
   void query(Client& from) {
     if (input_.below(6) == 0) {
-      send_query(from, input_.text(200));
+      const std::string text = input_.text(200);
+      send_query(from, text, descriptors());
       return;
     }
     const std::uint64_t verb = input_.below(std::size(kVerbs));
@@ -428,7 +429,8 @@ class Scenario {
     if (input_.below(4) == 0) text["limit"] = input_.word(10);
     if (input_.below(4) == 0) text["older_than_seconds"] = input_.word(1);
     if (input_.below(4) == 0) text["all"] = input_.flag();
-    send_query(from, text.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    send_query(from, text.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace),
+               descriptors());
   }
   void raw(Client& from) {
     const auto bytes = input_.bytes(input_.below(200));

@@ -218,6 +218,30 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{
             "BadGroup", "[[queue]]\nname=\"a\"\nconsumer_groups=[-1]",
             "test.toml:3:18: queue.consumer_groups: an entry is no group: give a name or a number"},
+        Mistake{"MaximumArenaNoMultiple", "[limits]\nmax_arena_bytes = 67108865",
+                "test.toml:2:19: an arena is no multiple of 4 KiB: round it up"},
+        Mistake{
+            "DefaultArenaAboveMaximum",
+            "[limits]\ndefault_arena_bytes = 8192\nmax_arena_bytes = 4096",
+            "test.toml:2:23: limits.default_arena_bytes is greater than limits.max_arena_bytes: "
+            "lower it"},
+        Mistake{"PayloadsUpsideDown",
+                "[[kind]]\nname=\"ComputeForces\"\nmin_payload_bytes=9\nmax_payload_bytes=8",
+                "test.toml:4:19: kind ComputeForces: max_payload_bytes is less than "
+                "min_payload_bytes: raise"},
+        Mistake{"ListForNumber", "tick_ms = [1]", "test.toml:1:11: tick_ms is a list: give"},
+        Mistake{"DateForNumber", "tick_ms = 1979-05-27",
+                "test.toml:1:11: tick_ms is a date or time: give"},
+        Mistake{"FlagForSize", "[limits]\nmax_memory_bytes = true",
+                "test.toml:2:20: limits.max_memory_bytes is true or false: give a number of bytes"},
+        Mistake{"TextForUsers", "[[queue]]\nname=\"a\"\nproducer_users=\"me\"",
+                "test.toml:3:16: queue.producer_users is a text: give a list of user names"},
+        Mistake{"FlagForGroup", "[[queue]]\nname=\"a\"\nconsumer_groups=[true]",
+                "test.toml:3:18: queue.consumer_groups: an entry is no group: give"},
+        Mistake{"GroupBeyond", "[[queue]]\nname=\"a\"\nconsumer_groups=[9999999999]",
+                "test.toml:3:18: queue.consumer_groups: an entry is no group: give"},
+        Mistake{"QueuesOfNumbers", "queue = [1]",
+                "test.toml:1:10: queue is a whole number: give tables only: [[queue]]"},
         Mistake{"BrokenToml", "name = \n", "test.toml:1:"},
         Mistake{"DuplicateKey", "tick_ms = 1\ntick_ms = 2", "test.toml:2:"}),
     [](const auto& mistake) { return mistake.param.name; });
@@ -228,6 +252,16 @@ TEST(Config, MemoryForOneLinkIsEnough) {
       parsed("[limits]\ndefault_slots = 4\ndefault_arena_bytes = 4096\n" +
              ("max_memory_bytes = " + smallest) + "\nmax_memory_per_uid_bytes = " + smallest);
   EXPECT_EQ(std::to_string(config.limits.max_memory_bytes), smallest);
+}
+
+TEST(Config, HasSoManyQueuesAndNoMore) {
+  std::string text;
+  for (std::size_t queue = 0; queue < layout::kQueuesMax; ++queue) {
+    text += "[[queue]]\nname = \"queue" + std::to_string(queue) + "\"\n";
+  }
+  EXPECT_EQ(parsed(text).queues.size(), layout::kQueuesMax);
+  EXPECT_THAT(error_of((text + "[[queue]]\nname = \"one-more\"\n").c_str()),
+              HasSubstr("too many queues"));
 }
 
 TEST(Config, TellsTheFirstMistakeOnly) {
@@ -267,6 +301,15 @@ TEST(Config, AFileThatCannotBeReadIsNamed) {
   EXPECT_THAT(absent.error().text, HasSubstr("/nonexistent/ackbusd.toml"));
   EXPECT_THAT(absent.error().text, HasSubstr("--config"));
   EXPECT_FALSE(load_config(::testing::TempDir()).ok());
+}
+
+TEST(Config, AFileThatIsNoConfigurationIsNotRead) {
+  const std::string path = ::testing::TempDir() + "config_large.toml";
+  std::ofstream(path) << std::string((1 << 20) + 1, '#');
+  const auto large = load_config(path);
+  std::filesystem::remove(path);
+  ASSERT_FALSE(large.ok());
+  EXPECT_THAT(large.error().text, AllOf(StartsWith(path), HasSubstr("larger than 1 MiB")));
 }
 
 TEST(Config, ErrorsNameTheFile) {

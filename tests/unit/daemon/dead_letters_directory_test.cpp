@@ -1,6 +1,7 @@
 // The store and the name of its directory: what an operator removes, moves or makes again while the
 // daemon runs.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <memory>
@@ -72,6 +73,20 @@ TEST_F(DeadLettersDirectory, ADirectoryThatIsMadeAgainIsUsedFromThenOn) {
   EXPECT_EQ(store_->stats().total.letters, 1U);
   EXPECT_EQ(DeadLetters::open(directory_, {}).error().code, ErrorCode::kBusy)
       << "its lock was taken too";
+}
+
+TEST_F(DeadLettersDirectory, ADirectoryOfAnotherUserIsRefusedByName) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "only root can give a directory away";
+  }
+  const std::string foreign = root_ + "/foreign";
+  ASSERT_TRUE(fs::create_directory(foreign));
+  ASSERT_EQ(::chown(foreign.c_str(), 4711, 4711), 0);
+  const auto refused = DeadLetters::open(foreign, {});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::kPermission);
+  EXPECT_NE(refused.error().text.find(foreign), std::string::npos);
+  EXPECT_NE(refused.error().text.find("chown it to the daemon"), std::string::npos);
 }
 
 TEST_F(DeadLettersDirectory, ADirectoryThatWasMovedTakesNoLetterAndItsLettersAreBackWithIt) {

@@ -2,6 +2,7 @@
 // Virtual time.
 #include "daemon/log.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -145,6 +146,21 @@ TEST(LogFormat, IsOneLogfmtLineWhateverTheValuesHold) {
   EXPECT_EQ(to_logfmt(record),
             "ts=2025-01-31T12:00:00.007Z level=warning category=links msg=\"link closed\" link=5 "
             "reason=\"bad \\\"size\\\"\\nMAINPID=1\\x01\" empty=\"\" suppressed=3");
+}
+
+TEST(LogFormat, QuotesWhatWouldEndOrSplitAValue) {
+  const std::pair<const char*, const char*> values[] = {
+      {"plain-5.x/y", "plain-5.x/y"}, {"two words", "\"two words\""}, {"a=b", "\"a=b\""},
+      {"a\"b", "\"a\\\"b\""},         {"a\\b", "\"a\\\\b\""},         {"tab\t", "\"tab\\x09\""},
+      {"line\n", "\"line\\n\""},      {"del\x7f", "\"del\\x7f\""},    {"", "\"\""},
+  };
+  for (const auto& [value, written] : values) {
+    LogRecord record;
+    record.category = "links";
+    record.message = "m";
+    record.fields = {{"key", value}};
+    EXPECT_THAT(to_logfmt(record), ::testing::EndsWith(std::string(" key=") + written));
+  }
 }
 
 TEST(LogFormat, JournalFieldsCarryPriorityAndEveryKey) {

@@ -133,6 +133,27 @@ TEST_F(OwnLinkTest, AnAnsweredMessageHasEndedAndItsSlotIsFreeOnceItsLetterIsGone
   EXPECT_TRUE(ends().empty()) << "told once";
 }
 
+TEST_F(OwnLinkTest, EveryAnswerIsCountedAsWhatItIs) {
+  const std::pair<AckCode, layout::Cell<std::uint64_t> layout::ProducerCounters::*> answers[] = {
+      {AckCode::kSuccess, &layout::ProducerCounters::success},
+      {AckCode::kPartialSuccess, &layout::ProducerCounters::partial_success},
+      {AckCode::kFailed, &layout::ProducerCounters::failed},
+      {AckCode::kSkippedSuperseded, &layout::ProducerCounters::superseded},
+  };
+  std::uint64_t number = 0;
+  for (const auto& [code, counter] : answers) {
+    number += 1;
+    ASSERT_TRUE(redrive(number));
+    answer(0, number, code);
+    if (code == AckCode::kSkippedSuperseded) {
+      decide(0, number, PendingState::kFinal);
+    }
+    expect_one_end(number, true);
+    EXPECT_EQ((submission_.counters(kKind).*counter).load_relaxed(), 1U) << number;
+    EXPECT_FALSE(letters_->exists(old_id(number)));
+  }
+}
+
 TEST_F(OwnLinkTest, AnAnswerCountsOnlyWhenNoVerdictIsBeingGivenAgainstIt) {
   ASSERT_TRUE(redrive(1));
   decide(0, 1, PendingState::kExhausting, VerdictReason::kRetries);
