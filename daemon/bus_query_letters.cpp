@@ -3,6 +3,7 @@
 // the asker is still there. Threads: the bus thread; what on_worker() takes first runs on the
 // worker and touches nothing but the store.
 #include <algorithm>
+#include <charconv>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -59,6 +60,36 @@ Result<DeadLetterFilter> read_filter(const Bus& bus, const json& query) {
   return filter;
 }
 
+// A place in a listing as text: "1764000000000000000:73c67f59-...". It is an answer's `next` and
+// the next query's `after`.
+std::string place_text(const ListingPlace& place) {
+  return std::to_string(place.exhausted_realtime_ns) + ":" + to_text(place.id);
+}
+
+Result<std::optional<ListingPlace>> read_after(const json& query) {
+  const Result<std::optional<std::string>> text = read_text(query, "after");
+  if (!text) {
+    return text.error();
+  }
+  if (!text.value()) {
+    return std::optional<ListingPlace>();
+  }
+  const std::string& given = *text.value();
+  ListingPlace place;
+  const char* const end = given.data() + given.size();
+  const auto [colon, error] = std::from_chars(given.data(), end, place.exhausted_realtime_ns);
+  const std::optional<LetterId> id =
+      error == std::errc() && colon != end && *colon == ':'
+          ? parse_letter_id(std::string_view(colon + 1, static_cast<std::size_t>(end - colon - 1)))
+          : std::nullopt;
+  if (!id) {
+    return {ErrorCode::kInvalid,
+            "after: not a place in a listing: give what the last answer named as next"};
+  }
+  place.id = *id;
+  return std::optional(place);
+}
+
 Error no_letter(const LetterId& id) {
   return {ErrorCode::kNotFound, "no dead letter " + to_text(id) + ": ackbus dead list shows them"};
 }
@@ -97,20 +128,26 @@ bool take_place(Bus& bus, const Asker& asker) {
 void answer_dead_list(Bus& bus, const Asker& asker, const json& query) {
   const Result<DeadLetterFilter> filter = read_filter(bus, query);
   const Result<std::uint64_t> limit = read_count(query, "limit", kListDefault);
-  if (!filter || !limit) {
-    reply_error(bus, asker, !filter ? filter.error() : limit.error());
+  const Result<std::optional<ListingPlace>> after = read_after(query);
+  if (!filter || !limit || !after) {
+    reply_error(bus, asker, !filter ? filter.error() : !limit ? limit.error() : after.error());
     return;
   }
   const std::size_t count = std::min(limit.value(), kListMax);
-  on_worker<std::vector<Letter>>(
+  on_worker<LetterPage>(
       bus, asker,
-      [wanted = filter.value(), count](DeadLetters& store) { return store.list(wanted, count); },
-      [&bus, asker](const std::vector<Letter>& letters) {
+      [wanted = filter.value(), count, behind = after.value()](DeadLetters& store) {
+        return store.page(wanted, count, behind);
+      },
+      [&bus, asker](const LetterPage& page) {
         json list = json::array();
-        for (const Letter& letter : letters) {
+        for (const Letter& letter : page.letters) {
           list.push_back(letter_json(letter));
         }
-        reply(bus, asker, {{"letters", std::move(list)}});
+        reply(bus, asker,
+              {{"letters", std::move(list)},
+               {"more", page.more},
+               {"next", page.next ? json(place_text(*page.next)) : json(nullptr)}});
       });
 }
 

@@ -139,22 +139,31 @@ bool DeadLetters::exists(const LetterId& id) const {
 }
 
 std::vector<Letter> DeadLetters::list(const DeadLetterFilter& filter, std::size_t limit) {
-  std::vector<Letter> letters;
+  return page(filter, limit, {}).letters;
+}
+
+LetterPage DeadLetters::page(const DeadLetterFilter& filter, std::size_t limit,
+                             const std::optional<ListingPlace>& after) {
+  LetterPage page;
   if (!follow_directory()) {
-    return letters;
+    return page;
   }
-  for (const LetterId& id : matching(filter)) {
-    if (letters.size() >= limit) {
-      break;
-    }
-    Result<Letter> letter = read_letter_header(directory_fd_.get(), letter_file_name(id));
+  const std::vector<LetterId> ids = matching(filter, after);
+  std::size_t read = 0;
+  for (; read < ids.size() && page.letters.size() < limit; ++read) {
+    Result<Letter> letter = read_letter_header(directory_fd_.get(), letter_file_name(ids[read]));
     if (letter) {
-      letters.push_back(std::move(letter).value());
+      page.letters.push_back(std::move(letter).value());
     } else {
-      note_damage(id, letter.error());
+      note_damage(ids[read], letter.error());
     }
   }
-  return letters;
+  page.more = ids.size() - read;
+  if (page.more != 0 && !page.letters.empty()) {
+    const Letter& last = page.letters.back();
+    page.next = ListingPlace{last.exhausted.realtime_ns, last.id};
+  }
+  return page;
 }
 
 Result<StoredLetter> DeadLetters::read(const LetterId& id) {
@@ -276,13 +285,21 @@ bool DeadLetters::matches(const LetterId& id, const Entry& entry, const DeadLett
 
 /// The ids that match, newest first; equal times in the order of the ids, so that a listing is the
 /// same twice.
-std::vector<LetterId> DeadLetters::matching(const DeadLetterFilter& filter) const {
-  std::vector<std::pair<std::uint64_t, LetterId>> found;
+std::vector<LetterId> DeadLetters::matching(const DeadLetterFilter& filter,
+                                            const std::optional<ListingPlace>& after) const {
+  using Place = std::pair<std::uint64_t, LetterId>;
+  const auto place_of = [](std::uint64_t realtime_ns, const LetterId& id) {
+    return Place{UINT64_MAX - realtime_ns, id};
+  };
+  const std::optional<Place> behind =
+      after ? std::optional(place_of(after->exhausted_realtime_ns, after->id)) : std::nullopt;
+  std::vector<Place> found;
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [id, entry] : index_) {
-      if (matches(id, entry, filter)) {
-        found.emplace_back(UINT64_MAX - entry.exhausted_realtime_ns, id);
+      const Place place = place_of(entry.exhausted_realtime_ns, id);
+      if (matches(id, entry, filter) && (!behind || *behind < place)) {
+        found.push_back(place);
       }
     }
   }

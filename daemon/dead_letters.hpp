@@ -66,6 +66,19 @@ struct DeadLetterStats {
   std::uint64_t leftovers = 0;  // Half-written files found when the store was opened.
 };
 
+/// Where a listing goes on: behind this letter, whether it is still there or not. Listings are in
+/// the order of the verdicts, newest first; of equal times the smaller id first.
+struct ListingPlace {
+  std::uint64_t exhausted_realtime_ns = 0;
+  LetterId id{};
+};
+
+struct LetterPage {
+  std::vector<Letter> letters;       // Without their payloads.
+  std::optional<ListingPlace> next;  // Nothing: these were the last.
+  std::uint64_t more = 0;            // Letters that match behind this page.
+};
+
 struct StoredLetter {
   Letter letter;
   std::vector<std::byte> payload;  // Empty when letter.payload_stored is false.
@@ -114,6 +127,11 @@ class DeadLetters {
 
   /// The latest `limit` letters that match, newest first, without their payloads.
   [[nodiscard]] std::vector<Letter> list(const DeadLetterFilter& filter, std::size_t limit);
+
+  /// The next `limit` (1 or more) letters that match behind `after`; from the newest without it. A
+  /// walk from page to page shows every letter that was there from its begin to its end once.
+  [[nodiscard]] LetterPage page(const DeadLetterFilter& filter, std::size_t limit,
+                                const std::optional<ListingPlace>& after);
 
   /// One letter with its payload, checked. kNotFound or kCorrupt (then it was moved aside).
   Result<StoredLetter> read(const LetterId& id);
@@ -187,7 +205,8 @@ class DeadLetters {
   void add_to_index(const LetterId& id, const Entry& entry);
   void drop_from_index(const LetterId& id);
   static bool matches(const LetterId& id, const Entry& entry, const DeadLetterFilter& filter);
-  [[nodiscard]] std::vector<LetterId> matching(const DeadLetterFilter& filter) const;
+  [[nodiscard]] std::vector<LetterId> matching(const DeadLetterFilter& filter,
+                                               const std::optional<ListingPlace>& after = {}) const;
 
   const std::string directory_;
   UniqueFd directory_fd_;     // Also holds the lock that keeps a second daemon out.

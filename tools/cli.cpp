@@ -237,6 +237,11 @@ void add_dead(CLI::App& app, CommandLine& line, const CommandFunctions& function
     const auto [command, options] =
         add_command<DeadOptions>(*dead, line, "list", "Letters, newest first", functions.dead_list);
     command->add_option("--limit", options->limit, "Show at most so many")->capture_default_str();
+    command->add_option("--queue", options->queue, "Only letters of this queue");
+    command->add_option("--kind", options->kind, "Only letters of this kind");
+    command->add_option(
+        "--reason", options->reason,
+        "Only letters of this reason: retries, undelivered, max_age, poison, closed");
     command->add_flag("--json", options->json, "The daemon's answer as JSON");
   }
   {

@@ -22,6 +22,42 @@ Result<std::string> read_selection(const std::string& given, bool all_allowed) {
                                         ": ackbus dead list shows the ids"};
 }
 
+nlohmann::json list_request(const DeadOptions& options) {
+  nlohmann::json request = {{"verb", "dead_list"}};
+  for (const auto& [name, wanted] :
+       {std::pair("queue", &options.queue), std::pair("kind", &options.kind),
+        std::pair("reason", &options.reason)}) {
+    if (!wanted->empty()) {
+      request[name] = *wanted;
+    }
+  }
+  return request;
+}
+
+// One answer out of as many as it takes: the daemon gives a page of letters at a time and the place
+// where the next begins.
+Result<nlohmann::json> list_letters(DaemonSession& session, const DeadOptions& options) {
+  nlohmann::json request = list_request(options);
+  nlohmann::json letters = nlohmann::json::array();
+  while (true) {
+    request["limit"] = options.limit - letters.size();
+    Result<nlohmann::json> answer = session.ask(request, kQueryTimeout);
+    if (!answer) {
+      return answer;
+    }
+    const nlohmann::json& page = field(answer.value(), "letters");
+    const std::size_t shown = page.is_array() ? page.size() : 0;
+    if (shown != 0) {
+      letters.insert(letters.end(), page.begin(), page.end());
+    }
+    request["after"] = field(answer.value(), "next");
+    if (shown == 0 || letters.size() >= options.limit || !request["after"].is_string()) {
+      answer.value()["letters"] = std::move(letters);
+      return answer;
+    }
+  }
+}
+
 // Every field of a letter, one a line, whatever the daemon's version adds.
 std::string letter_text(const nlohmann::json& letter) {
   std::string text;
@@ -86,12 +122,21 @@ std::string dead_list_text(const nlohmann::json& answer) {
                    field_text(letter, "reason"), format_bytes(field_count(letter, "bytes")),
                    field_text(letter, "exhausted_at"), remarks});
   }
-  return table.text();
+  const std::uint64_t more = field_count(answer, "more");
+  return table.text() +
+         (more == 0 ? "" : "and " + format_count(more) + " older: --limit shows more of them\n");
 }
 
 ExitCode run_dead_list(const CommonOptions& common, const DeadOptions& options) {
-  return ask_and_print(common, {{"verb", "dead_list"}, {"limit", options.limit}}, options.json,
-                       dead_list_text);
+  Result<DaemonSession> session = DaemonSession::open(common);
+  if (!session) {
+    return report_error(session.error());
+  }
+  const Result<nlohmann::json> answer = list_letters(session.value(), options);
+  if (!answer) {
+    return report_error(answer.error());
+  }
+  return print_text(options.json ? json_text(answer.value()) : dead_list_text(answer.value()));
 }
 
 ExitCode run_dead_show(const CommonOptions& common, const DeadOptions& options) {

@@ -18,6 +18,7 @@ inline constexpr std::uint64_t kDeadListLimitDefault = 100;
 struct DeadOptions {
   std::string id;  // a message id; for redrive and purge also "all"; empty: none given
   std::uint64_t limit = kDeadListLimitDefault;      // list and redrive: at most so many
+  std::string queue, kind, reason;                  // list: only letters of these; empty: of any
   std::optional<std::uint64_t> older_than_seconds;  // purge
   bool json = false;
 };
@@ -28,7 +29,8 @@ struct DeadOptions {
 [[nodiscard]] ExitCode run_dead_redrive(const CommonOptions& common, const DeadOptions& options);
 [[nodiscard]] ExitCode run_dead_purge(const CommonOptions& common, const DeadOptions& options);
 
-// The list as a table; a line that says so when there is no letter.
+// The list as a table, with a line that says how many letters are behind its end, or that there is
+// no letter.
 [[nodiscard]] std::string dead_list_text(const nlohmann::json& answer);
 
 }  // namespace ackbus::tools

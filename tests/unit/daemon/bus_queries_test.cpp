@@ -13,6 +13,7 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 constexpr const char* kNobodysId = "00000000-0000-4000-8000-000000000001";
+constexpr const char* kNoLetters = R"(0 {"letters":[],"more":0,"next":null})";
 
 class BusQueries : public ::testing::Test {
  protected:
@@ -32,9 +33,9 @@ TEST_F(BusQueries, OfAnUnknownVerbOrNoTextAreInvalid) {
 }
 
 TEST_F(BusQueries, ForLettersNameTheMemberThatIsWrong) {
-  EXPECT_EQ(tool_.ask({{"verb", "dead_list"}}), "0 {\"letters\":[]}");
+  EXPECT_EQ(tool_.ask({{"verb", "dead_list"}}), kNoLetters);
   EXPECT_EQ(tool_.ask({{"verb", "dead_list"}, {"kind", "ComputeForces"}, {"reason", "poison"}}),
-            "0 {\"letters\":[]}");
+            kNoLetters);
   EXPECT_THAT(tool_.ask({{"verb", "dead_list"}, {"kind", "nonsense"}}),
               AllOf(StartsWith("6 "), HasSubstr("no kind 'nonsense': ackbus status lists")));
   EXPECT_THAT(tool_.ask({{"verb", "dead_list"}, {"reason", "boredom"}}),
@@ -43,6 +44,13 @@ TEST_F(BusQueries, ForLettersNameTheMemberThatIsWrong) {
               AllOf(StartsWith("6 "), HasSubstr("'queue'")));
   EXPECT_THAT(tool_.ask({{"verb", "dead_list"}, {"limit", "many"}}),
               AllOf(StartsWith("6 "), HasSubstr("'limit'")));
+  for (const char* place : {"", "5", "5:", ":", "x:y", "5:no-id"}) {
+    EXPECT_THAT(tool_.ask({{"verb", "dead_list"}, {"after", place}}),
+                AllOf(StartsWith("6 "), HasSubstr("after: not a place in a listing")))
+        << place;
+  }
+  EXPECT_EQ(tool_.ask({{"verb", "dead_list"}, {"after", std::string("5:") + kNobodysId}}),
+            kNoLetters);
   EXPECT_THAT(tool_.ask({{"verb", "dead_purge"}, {"older_than_seconds", -1}}),
               AllOf(StartsWith("6 "), HasSubstr("'older_than_seconds'")));
   EXPECT_THAT(tool_.ask({{"verb", "dead_redrive"}, {"id", "all"}, {"limit", "many"}}),
@@ -91,8 +99,8 @@ TEST_F(BusQueries, BeyondEightAtATimeAreTurnedAway) {
   bus_.read_all();
   EXPECT_THAT(tools.back().answer(), AllOf(StartsWith("7 "), HasSubstr("try again")));
   bus_.turn();
-  EXPECT_EQ(tools.front().answer(), "0 {\"letters\":[]}");
-  EXPECT_EQ(tools.back().ask({{"verb", "dead_list"}}), "0 {\"letters\":[]}");
+  EXPECT_EQ(tools.front().answer(), kNoLetters);
+  EXPECT_EQ(tools.back().ask({{"verb", "dead_list"}}), kNoLetters);
 }
 
 TEST_F(BusQueries, WhoseAskerHasLeftAreAnsweredToNobody) {

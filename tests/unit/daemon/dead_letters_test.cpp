@@ -220,6 +220,27 @@ TEST_F(DeadLettersTest, ListsNewestFirstByFilterUpToTheLimit) {
   EXPECT_EQ(store_->list(filter, 10).size(), 5U);
 }
 
+TEST_F(DeadLettersTest, AWalkFromPageToPageShowsWhatStaysOnceWhateverComesAndGoes) {
+  for (std::uint8_t number = 1; number <= 6; ++number) {
+    Letter letter = letter_of(number);
+    letter.exhausted.realtime_ns = 1000U + number / 3;  // equal times: by id
+    ASSERT_TRUE(store_->write(letter, {}).ok());
+  }
+  LetterPage page = store_->page({}, 2, {});
+  std::vector<LetterId> seen{page.letters[0].id, page.letters[1].id};
+  EXPECT_EQ(page.more, 4U);
+  ASSERT_TRUE(store_->remove(seen.back()).ok()) << "the page's end goes";
+  keep(7);
+  while (page.next) {
+    page = store_->page({}, 2, page.next);
+    for (const Letter& letter : page.letters) {
+      seen.push_back(letter.id);
+    }
+  }
+  EXPECT_EQ(seen, (std::vector{id_of(6), id_of(3), id_of(4), id_of(5), id_of(1), id_of(2)}));
+  EXPECT_EQ(page.more, 0U);
+}
+
 TEST_F(DeadLettersTest, PurgesByAgeByIdAndAll) {
   for (std::uint8_t number = 1; number <= 5; ++number) {
     keep(number);

@@ -87,6 +87,12 @@ TEST(CommandDead, TheListShowsReasonPayloadAndRemarks) {
   EXPECT_THAT(text, HasSubstr("late success"));
 }
 
+TEST(CommandDead, AListThatIsCutSaysHowManyAreOlder) {
+  const json letters = json::array({{{"id", kId}}});
+  EXPECT_THAT(dead_list_text({{"letters", letters}, {"more", 1234}}), HasSubstr("and 1,234 older"));
+  EXPECT_THAT(dead_list_text({{"letters", letters}, {"more", 0}}), Not(HasSubstr("older")));
+}
+
 TEST(CommandDead, NoLettersIsSaid) {
   EXPECT_EQ(dead_list_text({{"letters", json::array()}}), "no dead letters\n");
   EXPECT_EQ(dead_list_text(json::object()), "no dead letters\n");
