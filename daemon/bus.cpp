@@ -173,11 +173,7 @@ std::uint64_t Bus::do_work(std::uint64_t now_ns) {
     }
   });
   submit_kept_jobs();
-  for (const LetterPlace& letter : std::exchange(refused_letters, {})) {
-    if (Link* link = find_link(letter.link); link != nullptr) {
-      link->tracker->letter_done(letter.slot, letter.sequence, LetterResult::kFailed, now_ns);
-    }
-  }
+  note_put_off_letters(now_ns);
   std::uint64_t wake_ns = kNever;
   std::vector<std::uint64_t> numbers;
   for (const auto& [number, link] : links) {
@@ -254,6 +250,8 @@ std::uint64_t Bus::work_on_link(Link& link, std::uint64_t now_ns) {
   if (wants_life) {
     hand_over(link);
     wake_ns = std::min(wake_ns, now_ns + kDrainLookNs);
+  } else {
+    write_waiting_letters(link, now_ns);  // A hand-over waits for no more than are being written.
   }
   if (send_again(link, now_ns)) {
     wake_ns = std::min(wake_ns, now_ns + kDrainLookNs);

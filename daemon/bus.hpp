@@ -176,6 +176,8 @@ class Bus {
 
   // ---- dead letters (bus_letters.cpp) ----
   void write_letter(Link& link, const LetterDraft& draft);
+  void note_put_off_letters(std::uint64_t now_ns);
+  void write_waiting_letters(Link& link, std::uint64_t now_ns);
   std::uint64_t watch_letters(std::uint64_t now_ns);  // gives when to call again
   void correct_letter(const LetterCorrection& correction);
   void try_correction(const LetterCorrection& correction);
@@ -256,7 +258,8 @@ class Bus {
   std::uint64_t store_failures = 0;  // descriptors that the service manager did not take
   bool store_fails = false;          // the last one of them
   Door door;
-  std::vector<LetterPlace> refused_letters;  // by the full worker: tried again
+  std::vector<LetterPlace>
+      put_off_letters;  // since the last turn, for want of a place on the worker
   // For the worker, once it has room: jobs and their completions.
   std::deque<std::pair<AllocatorWorker::Job, AllocatorWorker::Job>> kept_jobs;
   std::vector<LetterCorrection> corrections;  // that the disk refused

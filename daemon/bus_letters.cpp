@@ -130,7 +130,7 @@ void Link::write_letter(LetterDraft draft) { bus.write_letter(*this, draft); }
 void Bus::write_letter(Link& link, const LetterDraft& draft) {
   const LetterPlace place{link.number, draft.slot, draft.descriptor.number};
   if (link.jobs >= kLettersOfLinkMax) {
-    refused_letters.push_back(place);  // Others need the worker, too: it is tried again.
+    put_off_letters.push_back(place);  // Others need the worker, too.
     return;
   }
   const layout::DescriptorCopy descriptor = draft.descriptor;
@@ -164,7 +164,26 @@ void Bus::write_letter(Link& link, const LetterDraft& draft) {
   if (!queued) {
     link.jobs -= 1;
     letters_being_written.erase(letter.id);
-    refused_letters.push_back(place);  // The worker is full.
+    put_off_letters.push_back(place);  // The worker is full.
+  }
+}
+
+// The tracker that asked for them was in the middle of its work then.
+void Bus::note_put_off_letters(std::uint64_t now_ns) {
+  for (const LetterPlace& letter : std::exchange(put_off_letters, {})) {
+    if (Link* link = find_link(letter.link); link != nullptr) {
+      link->tracker->letter_done(letter.slot, letter.sequence, LetterResult::kPutOff, now_ns);
+      link->waiting_letters.push_back(letter);
+    }
+  }
+}
+
+// Every letter that is done makes room for the next: the loop turns after each.
+void Bus::write_waiting_letters(Link& link, std::uint64_t now_ns) {
+  while (!link.waiting_letters.empty() && link.jobs < kLettersOfLinkMax) {
+    const LetterPlace letter = link.waiting_letters.front();
+    link.waiting_letters.pop_front();
+    link.tracker->letter_room(letter.slot, letter.sequence, now_ns);
   }
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/dead_letter_health.hpp"
 #include "daemon/dead_letters.hpp"
 #include "daemon/own_link.hpp"
 #include "daemon/segment_map.hpp"
@@ -116,6 +117,7 @@ struct Link final : TrackerHost {
   std::vector<std::unique_ptr<Life>> old_lives;  // ended, not yet drained by the producer
   std::unique_ptr<OwnLink> own;                  // the daemon is its producer (redrive)
   std::uint32_t jobs = 0;                        // on the worker, reading this link's memory
+  std::deque<LetterPlace> waiting_letters;       // put off for want of a place on the worker
   bool mapped = false;                           // the producer has mapped its segment
   bool draining = false;  // the producer is gone: ends when the last is final
   bool handing_over = false;

@@ -83,6 +83,7 @@ enum class LetterResult : std::uint8_t {
   kWritten,
   kSettled,  // the message was answered meanwhile; there is no letter
   kFailed,   // the store is full or broken: no verdict, try again later
+  kPutOff,   // too many others are being written: letter_room() says when it is this one's turn
 };
 
 // What a hand-over needs to know of the ended life.
@@ -119,6 +120,8 @@ class LinkTracker {
   void expire(std::uint32_t slot, std::uint64_t now_ns) { examine(slot, now_ns); }
   void letter_done(std::uint32_t slot, std::uint64_t sequence, LetterResult result,
                    std::uint64_t now_ns);
+  // After kPutOff: there is room for this letter now.
+  void letter_room(std::uint32_t slot, std::uint64_t sequence, std::uint64_t now_ns);
   void letter_corrected(std::uint32_t slot, std::uint64_t sequence);
   // When the link must be looked at again at the latest, whatever is armed.
   [[nodiscard]] std::uint64_t next_scan_ns() const { return next_scan_ns_; }
@@ -178,7 +181,7 @@ class LinkTracker {
     std::vector<std::uint64_t> attempt_ns;
     std::uint64_t attempts_of = 0;      // the sequence that these two speak of
     std::uint32_t last_begun = 0;       // the highest attempt that was seen begun
-    std::uint64_t letter_after_ns = 0;  // the store refused: not tried before
+    std::uint64_t letter_after_ns = 0;  // refused or put off: not tried before
     std::uint64_t correcting = 0;  // the sequence whose letter the disk is to take back or mark
     bool letter_running = false;
   };

@@ -21,6 +21,7 @@ constexpr std::uint8_t kOutcomeSuccess = 1;
 constexpr std::uint8_t kOutcomePartialSuccess = 2;
 
 constexpr std::uint64_t kLetterPauseNs = 1'000'000'000;  // the store refused: try again then
+constexpr std::uint64_t kUntilRoom = UINT64_MAX;         // put off: until letter_room()
 constexpr std::uint64_t kLateLookNs =
     5'000'000;  // when to look whether the producer had taken an ack first
 
@@ -87,6 +88,9 @@ void LinkTracker::continue_verdict(const SlotView& view, std::uint32_t slot, std
     withdraw_verdict(view, slot);
     return;
   }
+  if (mirror.letter_after_ns == kUntilRoom) {
+    return;
+  }
   if (now_ns < mirror.letter_after_ns) {
     host_.arm(slot, mirror.letter_after_ns);
     return;
@@ -137,6 +141,10 @@ void LinkTracker::letter_done(std::uint32_t slot, std::uint64_t sequence, Letter
   if (mirror.entry.sequence != sequence || mirror.entry.state != PendingState::kExhausting) {
     return;
   }
+  if (result == LetterResult::kPutOff) {
+    mirror.letter_after_ns = kUntilRoom;
+    return;
+  }
   if (result == LetterResult::kFailed) {
     mirror.letter_after_ns = now_ns + kLetterPauseNs;
     host_.arm(slot, mirror.letter_after_ns);  // No verdict without a letter: it stays pending.
@@ -156,6 +164,14 @@ void LinkTracker::letter_done(std::uint32_t slot, std::uint64_t sequence, Letter
   ACKBUS_POINT_WITH(kLetterHeard, view->entry.reason);
   finish_verdict(slot, sequence);
   host_.arm(slot, now_ns + kLateLookNs);
+}
+
+void LinkTracker::letter_room(std::uint32_t slot, std::uint64_t sequence, std::uint64_t now_ns) {
+  Mirror& mirror = mirrors_[slot];
+  if (mirror.entry.sequence == sequence && mirror.letter_after_ns == kUntilRoom) {
+    mirror.letter_after_ns = 0;
+    examine(slot, now_ns);
+  }
 }
 
 void LinkTracker::finish_verdict(std::uint32_t slot, std::uint64_t sequence) {

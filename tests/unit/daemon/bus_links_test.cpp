@@ -1,6 +1,8 @@
 // Links of a bus with peers that the test plays: lives told again when somebody was out of
 // descriptors, messages about what is not there, letters of what nobody begins, and a worker that
 // has no place left.
+#include <poll.h>
+
 #include <future>
 
 #include "tests/unit/daemon/bus_raw_link.hpp"
@@ -250,6 +252,25 @@ TEST_F(BusLinks, WaitForTheWorkerWithLettersAndLives) {
   EXPECT_TRUE(bus_->kept_jobs.empty());
   RawConsumer consumer(bus_, "gpu0");
   EXPECT_TRUE(consumer.serve(bus_));
+}
+
+// Once only 32 of a link's letters were written in a second: the clock stands here.
+TEST(BusLetters, ManyAtOnceKeepTheWorkerBusyUntilAllAreWritten) {
+  constexpr std::uint64_t kMessages = 128;
+  TestBus bus([](BusOptions& options) { options.config.limits.default_slots = kMessages; });
+  RawProducer producer(bus, "gpu0");
+  while (producer.sent() < kMessages) {
+    producer.commit(producer.next());
+  }
+  const std::uint64_t later = monotonic_ns() + 5 * kSecondNs;
+  bus->do_work(later);
+  while (bus->letters->stats().total.letters < kMessages) {
+    ASSERT_GT(bus->worker->pending(), 0U) << bus->letters->stats().total.letters;
+    pollfd done{bus->worker->completion_fd(), POLLIN, 0};
+    ASSERT_GE(::poll(&done, 1, -1), 0);
+    bus->worker->run_completions();
+    bus->do_work(later);
+  }
 }
 
 }  // namespace

@@ -53,6 +53,7 @@ class RawProducer {
     bus_->turn();
     return slot;
   }
+  [[nodiscard]] std::uint64_t sent() const { return sent_; }
   static LetterId id_of(const layout::DescriptorCopy& copy) {
     LetterId id{};
     std::memcpy(id.data(), copy.id, id.size());

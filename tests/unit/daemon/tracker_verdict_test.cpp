@@ -59,6 +59,35 @@ TEST_F(TrackerVerdictTest, TriesAgainAfterASecondWhenTheStoreRefuses) {
   EXPECT_EQ(entry(0).state, PendingState::kVerdict);
 }
 
+TEST_F(TrackerVerdictTest, ALetterThatIsPutOffWaitsForItsRoomAndForNoClock) {
+  exhaust(0, 1);
+  host_.deadlines.clear();
+  write_letter(LetterResult::kPutOff);
+  EXPECT_TRUE(tracker_->letters_idle());
+  EXPECT_TRUE(host_.deadlines.empty());
+  now_ns_ += 10'000 * kMs;
+  tracker_->scan(now_ns_);
+  EXPECT_TRUE(host_.jobs.empty());
+  tracker_->letter_room(0, 2, now_ns_);
+  EXPECT_TRUE(host_.jobs.empty()) << "another message's";
+  tracker_->letter_room(0, 1, now_ns_);
+  ASSERT_EQ(host_.jobs.size(), 1U);
+  tracker_->letter_room(0, 1, now_ns_);
+  write_letter();
+  EXPECT_TRUE(host_.jobs.empty()) << "asked for once";
+  EXPECT_EQ(entry(0).state, PendingState::kVerdict);
+}
+
+TEST_F(TrackerVerdictTest, ALetterThatIsPutOffIsNotWrittenForWhatWasAnsweredMeanwhile) {
+  exhaust(0, 1);
+  write_letter(LetterResult::kPutOff);
+  answer(0, 1, AckCode::kSuccess);
+  tracker_->scan(now_ns_);
+  EXPECT_EQ(entry(0).state, PendingState::kFinal);
+  tracker_->letter_room(0, 1, now_ns_);
+  EXPECT_TRUE(host_.jobs.empty());
+}
+
 // Once every scan tried it again: ten times a second with a kind's max_wait of 100 ms.
 TEST_F(TrackerVerdictTest, DoesNotTryARefusedLetterAtEveryScan) {
   exhaust(0, 1);
