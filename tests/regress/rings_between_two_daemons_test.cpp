@@ -53,9 +53,13 @@ TEST_F(RingsBetweenTwoDaemons, ReachTheProducerByWhicheverPipeItHas) {
   for (const Pipe& pipe : to_producer) {
     scripts[0].packets.push_back(link.add(to_consumer, pipe));
   }
-  link.commit(1, 0);
   Server server(std::move(scripts));
   Consumer consumer = connect();
+  // Heard of all three before there is anything to do.
+  ASSERT_TRUE(eventually([&] { return server.served() == 1; }));
+  const Result<std::optional<Delivery>> none = consumer.take(steady_clock::now());
+  ASSERT_TRUE(none && !none->has_value());
+  link.commit(1, 0);
   const auto answer_next = [&] {
     const Result<std::optional<Delivery>> taken = consumer.take(soon());
     return taken && taken->has_value() && consumer.ack(**taken, {AckStatus::kSuccess, {}, {}});
