@@ -46,12 +46,18 @@ std::size_t receive_packet(int socket, void* bytes, std::size_t count, UniqueFd&
   do {
     got = ::recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
   } while (got < 0 && errno == EINTR);
-  if (const cmsghdr* item = CMSG_FIRSTHDR(&header); item != nullptr) {
+  // A peer that is killed with a request unread resets its channel: nothing was received then, and
+  // the room for a descriptor still holds the zeroes it was made with.
+  if (got <= 0) {
+    return 0;
+  }
+  if (const cmsghdr* item = CMSG_FIRSTHDR(&header);
+      item != nullptr && item->cmsg_level == SOL_SOCKET && item->cmsg_type == SCM_RIGHTS) {
     int fd = -1;
     std::memcpy(&fd, CMSG_DATA(item), sizeof(int));
     descriptor = UniqueFd(fd);
   }
-  return got > 0 ? static_cast<std::size_t>(got) : 0;
+  return static_cast<std::size_t>(got);
 }
 
 namespace {
