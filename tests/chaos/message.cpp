@@ -51,6 +51,8 @@ void plan_work(Plan& plan, std::mt19937_64& random) {
     case 5:
     case 8:
     case 9:
+    case 10:
+    case 11:
       plan.options.max_wait = std::chrono::milliseconds(kShortWaitMs);
       break;
     case 6:

@@ -32,6 +32,7 @@ class Report {
 
  private:
   [[nodiscard]] nlohmann::json list_letters();
+  void purge_letters();
   void count_events();
   [[nodiscard]] std::vector<std::string> print_kills() const;
   void print_findings() const;

@@ -15,6 +15,7 @@ constexpr std::uint64_t kMillisecondNs = 1'000'000;
 constexpr std::uint64_t kProvokeAfterNs = 250 * kMillisecondNs;
 constexpr std::uint64_t kTryForNs = 1'500 * kMillisecondNs;  // then another point has its turn
 constexpr std::uint64_t kRandomPauseMs = 150;
+constexpr std::uint32_t kBeginWithinMs = 120;
 constexpr std::uint32_t kCountdownMax = 4;
 
 enum class Provoke {
@@ -184,25 +185,33 @@ void Schedule::take_fired() {
   while (const auto fired = stage_.take_fired()) {
     const auto point = static_cast<std::size_t>(fired->point);
     Track& track = tracks_[static_cast<std::size_t>(fired->role)];
+    if (waits_for_beginner()) {
+      follow_beginner(*fired);
+    }
     if (fired->action == Action::kKill) {
       kills_[point] += 1;
       if (track.armed == point) {
         track.armed.reset();
       }
-    } else if (tracks_[static_cast<std::size_t>(Role::kDaemon)].armed ==
-               static_cast<std::size_t>(Point::kUndeliveredWithdrawn)) {
-      follow_beginner(*fired);
     }
   }
 }
 
+bool Schedule::waits_for_beginner() const {
+  return tracks_[static_cast<std::size_t>(Role::kDaemon)].armed ==
+         static_cast<std::size_t>(Point::kUndeliveredWithdrawn);
+}
+
 // The consumer was stopped with a message that it read: the daemon is stopped when that one has
-// expired, and then the consumer is killed when it begins it.
+// expired, until the consumer, going on, has begun it and was killed at that.
 void Schedule::follow_beginner(const Stage::Fired& fired) {
   if (fired.point == Point::kCursorPublished) {
     stage_.arm(Role::kDaemon, 1, Point::kUndeliveredStored, Action::kStop, 1, fired.word);
   } else if (fired.point == Point::kUndeliveredStored) {
     stage_.arm(Role::kConsumer, 1, Point::kBegunPublished, Action::kKill, 1);
+    stage_.hold_daemon(kBeginWithinMs);
+  } else if (fired.point == Point::kBegunPublished) {
+    stage_.hold_daemon(0);
   }
 }
 
@@ -220,13 +229,13 @@ void Schedule::arm_next(Role role) {
   if (role == Role::kDaemon && !stage_.daemon_ready()) {
     return;  // One death at a time, so that each is one of a daemon that served.
   }
-  // One that nobody was killed at yet has its turn sooner, mostly.
-  const auto missing = std::find_if(track.queue.begin(), track.queue.end(),
+  // One that nobody was killed at yet has its turn sooner, mostly; the last of the queue is next.
+  const auto missing = std::find_if(track.queue.rbegin(), track.queue.rend(),
                                     [&](std::size_t point) { return kills_[point] == 0; });
   const auto chosen =
-      missing != track.queue.end() && random_() % 4 != 0 ? missing : std::prev(track.queue.end());
+      missing != track.queue.rend() && random_() % 4 != 0 ? missing : track.queue.rbegin();
   const std::size_t point = *chosen;
-  track.queue.erase(chosen);
+  track.queue.erase(std::next(chosen).base());
   track.armed = point;
   track.armed_ns = stage_.now_ns();
   track.provoked_ns = track.armed_ns - kProvokeAfterNs / 2;

@@ -302,6 +302,12 @@ void Stage::continue_stopped() {
   }
 }
 
+void Stage::hold_daemon(std::uint32_t for_ms) {
+  if (daemon_continue_ns_ != 0) {
+    daemon_continue_ns_ = now_ns() + for_ms * kMillisecondNs;
+  }
+}
+
 void Stage::continue_everybody() {
   for (Client& client : clients_) {
     if (client.pid != 0) {

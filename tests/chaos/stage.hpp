@@ -88,6 +88,8 @@ class Stage {
     std::uint32_t word;
   };
   [[nodiscard]] std::optional<Fired> take_fired();
+  // The daemon, stopped at a point, goes on so much later; 0: now.
+  void hold_daemon(std::uint32_t for_ms);
   void set_stop_length_ms(std::uint32_t length_ms) { point_stop_ms_ = length_ms; }
 
   // Asks the daemon; null when it does not answer.
