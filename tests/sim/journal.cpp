@@ -109,8 +109,9 @@ void Journal::check_reason(const Fate& fate, const Outcome& outcome) {
   if (outcome.code == OutcomeCode::kClosed && !lost_store_) {
     fail("closed without a lost store", number);
   }
+  // Whoever stands still behind its begun word may lose all its attempts before its handler runs.
   if (outcome.reason == OutcomeReason::kRetries && fate.runs == 0 && !consumer_died &&
-      !clock_from_commit) {
+      !clock_from_commit && !may_stand_still) {
     fail("it says that its attempts are used up, but it never ran", number);
   }
 }
@@ -184,7 +185,7 @@ void Journal::check_begin(const Fate& fate, std::uint64_t life, const Delivery& 
   if (fate.runs > 0 && !delivery.may_have_run) {
     fail("ran again and was not told so", number);
   }
-  if (fate.life == life && fate.given_back && delays_hold && clock_() < fate.not_before) {
+  if (fate.life == life && fate.given_back && !may_stand_still && clock_() < fate.not_before) {
     fail("given again before its delay was over", number);
   }
   // One that had timed out meanwhile waits for its retry, and counts as that.

@@ -102,7 +102,7 @@ class Journal {
   [[nodiscard]] std::uint64_t newest_of(std::uint64_t producer) const;
   [[nodiscard]] bool lost_store() const { return lost_store_; }
   bool clock_from_commit = false;
-  bool delays_hold = false;      // nobody stands still between a look at the clock and its use
+  bool may_stand_still = false;  // between any two steps, for longer than a timeout or a delay
   std::uint64_t timeout_ns = 0;  // of an attempt
   bool consumer_died = false;    // maybe between begin and the return of take()
   std::map<OutcomeCode, std::uint64_t> seen;  // outcomes, for people

@@ -42,7 +42,7 @@ World::World(const WorldOptions& options)
       drained_(options.producers, false) {
   make_statics();
   journal_.clock_from_commit = options.clock_from_commit;
-  journal_.delays_hold = options.kernel.stop_permille == 0;
+  journal_.may_stand_still = options.kernel.stop_permille != 0;
   journal_.timeout_ns = kTimeoutMs * kMs;
   std::filesystem::remove_all(directory_);
   std::filesystem::create_directory(directory_);
