@@ -69,6 +69,22 @@ class ProducerLink {
   // consumer of the newest life sleeps and was not rung since: the caller writes one byte into that
   // life's pipe.
   [[nodiscard]] bool must_ring();
+  // The same for who may not have heard of the newest life yet: `hear` takes what its daemon says,
+  // and may add that life. Only after the fence: what is not there to be heard then comes later,
+  // and the daemon wakes that life's consumer after it, which finds what was published before.
+  // Heard before the fence it may come in between, and the consumer may sleep again beside a
+  // message that nobody rings for.
+  template <typename Hear>
+  [[nodiscard]] bool must_ring_or_hear(Hear hear) {
+    if (must_ring()) {
+      return true;
+    }
+    if (!awaits_life()) [[likely]] {
+      return false;
+    }
+    hear();
+    return must_ring();
+  }
   void forget_rung() { rung_ = 0; }
   // True when the tracking segment names a life that add_life() has not brought yet.
   [[nodiscard]] bool awaits_life() const {

@@ -173,10 +173,7 @@ void ProducerCore::send(Kind kind, std::span<const std::byte> payload,
 }
 
 void ProducerCore::ring() {
-  if (link->awaits_life()) [[unlikely]] {
-    read_control();
-  }
-  if (link->must_ring()) [[unlikely]] {
+  if (link->must_ring_or_hear([this] { read_control(); })) [[unlikely]] {
     ACKBUS_POINT(kProducerRings);
     Waiter::ring(lives.back().ring.get());
   }

@@ -53,6 +53,36 @@ struct ConsumerSleeps : World {
   bool sleeps = false;
 };
 
+// The same in a life that its producer has not heard of when it publishes, and who never calls in
+// again: the daemon tells it first, then wakes the consumer once.
+struct ConsumerOfANewLifeSleeps : World {
+  ConsumerOfANewLifeSleeps() {
+    // relaxed because nothing runs yet
+    memory.tracking.words().epoch.store_relaxed(2);
+    threads = {[this] {
+                 claim_and_send();
+                 rings = producer.must_ring_or_hear([this] {
+                   if (told.load_acquire() != 0) {
+                     producer.add_life({2, 1, memory.ack});
+                   }
+                 });
+               },
+               [this] {
+                 told.store_release(1);
+                 Delivery begun;
+                 if (next(begun) == NextResult::kNothing) {
+                   consumer.arm(1);
+                   fence_armed();
+                   sleeps = !consumer.has_work();
+                 }
+               }};
+  }
+  void check() override { require(!sleeps || rings, "the consumer sleeps on a message"); }
+  layout::Cell<std::uint64_t> told{};  // a kLife in the producer's socket
+  bool rings = false;
+  bool sleeps = false;
+};
+
 // ... and back.
 struct ProducerSleeps : World {
   ProducerSleeps() {
@@ -213,6 +243,7 @@ std::vector<Litmus> link_litmus() {
       litmus_of<ThereAndBack<false>>("there_and_back", "E1 E2 E3 E6 E12"),
       litmus_of<ThereAndBack<true>>("there_and_back_in_the_arena", "E1 E2 E3 E6 E12"),
       litmus_of<ConsumerSleeps>("consumer_sleeps", "E16 F2"),
+      litmus_of<ConsumerOfANewLifeSleeps>("consumer_of_a_new_life_sleeps", "E16 F2"),
       litmus_of<ProducerSleeps>("producer_sleeps", "E3 E16 F2"),
       litmus_of<CancelSeen>("cancel_seen", "E17"),
       litmus_of<CursorBringsMessages>("cursor_brings_messages", "E12"),
