@@ -58,7 +58,7 @@ void LinkTracker::end_undelivered(const SlotView& view, std::uint32_t slot, std:
   entry.epoch = epoch_;
   store(slot, entry);
   intervene();
-  ACKBUS_POINT_WITH(kUndeliveredStored, view.descriptor.sent_ns);
+  ACKBUS_POINT_WITH(kUndeliveredStored, entry.sequence);
   const std::optional<SlotView> again = look(slot);
   if (!again || again->descriptor.number != entry.sequence) {
     return;

@@ -1,29 +1,31 @@
 #!/usr/bin/env bash
 # Builds everything and runs every test: release build, unit, process and regression tests, format and tidy checks,
 # then all of them again under AddressSanitizer with UndefinedBehaviorSanitizer, in the same build each fuzzing harness for
-# 15 seconds, and the tests of the shared format, the client library, the daemon and the link under ThreadSanitizer. Works
-# from a clean clone and without standard input.
+# 15 seconds, the tests of the shared format, the client library, the daemon and the link under ThreadSanitizer, and the real
+# processes killed at every named point (docs/chaos.md). Works from a clean clone and without standard input.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 exec </dev/null
 
-usage() { say "usage: scripts/test.sh [--quick|--asan-only|--fuzz-only|--tsan-only|--check-only] [--clang-tidy] [--no-install]
+usage() { say "usage: scripts/test.sh [--quick|--asan-only|--fuzz-only|--tsan-only|--chaos-only|--check-only] [--clang-tidy] [--no-install]
   --quick       the release build and its tests only
   --asan-only   only the AddressSanitizer and UndefinedBehaviorSanitizer stage
   --fuzz-only   only the fuzzing harnesses
   --tsan-only   only the ThreadSanitizer stage
+  --chaos-only  only the real processes that are killed at every named point
   --check-only  only the format check and the tidy test
   --clang-tidy  also run clang-tidy over every source (minutes)
   --no-install  do not look for missing packages
 The last line says how many tests passed, failed and were skipped; a stage that fails ends the run with its name."; }
 
-install=true; release=true; check=true; asan=true; fuzz=true; tsan=true; clang_tidy=false
+install=true; release=true; check=true; asan=true; fuzz=true; tsan=true; chaos=true; clang_tidy=false
 for argument in "$@"; do
   case "$argument" in
-    --quick) check=false; asan=false; fuzz=false; tsan=false ;;
-    --asan-only) release=false; check=false; fuzz=false; tsan=false ;;
-    --fuzz-only) release=false; check=false; asan=false; tsan=false ;;
-    --tsan-only) release=false; check=false; asan=false; fuzz=false ;;
-    --check-only) release=false; asan=false; fuzz=false; tsan=false ;;
+    --quick) check=false; asan=false; fuzz=false; tsan=false; chaos=false ;;
+    --asan-only) release=false; check=false; fuzz=false; tsan=false; chaos=false ;;
+    --fuzz-only) release=false; check=false; asan=false; tsan=false; chaos=false ;;
+    --tsan-only) release=false; check=false; asan=false; fuzz=false; chaos=false ;;
+    --chaos-only) release=false; check=false; asan=false; fuzz=false; tsan=false ;;
+    --check-only) release=false; asan=false; fuzz=false; tsan=false; chaos=false ;;
     --clang-tidy) clang_tidy=true ;;
     --no-install) install=false ;;
     --help|-h) usage; exit 0 ;;
@@ -136,6 +138,13 @@ thread_sanitizer_tests() {
   sanitized_tests tsan "$@"
 }
 
+# The short run: until every victim and every named point had its kill.
+processes_killed() {
+  configure_preset chaos
+  build_preset chaos ackbus-chaos
+  run_tests chaos -L '^chaos$'
+}
+
 if $install; then stage "install" "$root/scripts/install.sh"; fi
 if $release; then
   stage "configure" configure_preset release
@@ -150,3 +159,4 @@ if $clang_tidy; then stage "clang-tidy" clang_tidy_check; fi
 if $asan; then stage "address and undefined behaviour" address_sanitizer_tests; fi
 if $fuzz; then stage "fuzzing" "$root/scripts/fuzz.sh" --seconds 15; fi
 if $tsan; then stage "threads" thread_sanitizer_tests shm_layout libclient daemon; fi
+if $chaos; then stage "processes killed" processes_killed; fi

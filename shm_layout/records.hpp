@@ -232,7 +232,7 @@ inline void begun_publish(AckRecord& record, const BegunCopy& copy) {
   ACKBUS_POINT(kBegunFilled);
   record.begun.store_release(
       copy.sequence);  // [E4] release: begun before the handler runs; pairs with begun_read()
-  ACKBUS_POINT(kBegunPublished);
+  ACKBUS_POINT_WITH(kBegunPublished, copy.sequence);
 }
 
 // A redelivery reached what is running: it runs on as the greater attempt.

@@ -115,7 +115,7 @@ ACKBUS_HOT NextResult ConsumerLink::next_main(std::uint64_t now_ns, std::uint64_
   next_main_ += 1;
   ack_.words().cursor.store_release(
       next_main_);  // [E12] release: read before acted on; pairs with the daemon's scan
-  ACKBUS_POINT_WITH(kCursorPublished, candidate.sent_ns);
+  ACKBUS_POINT(kCursorPublished);
   if (!sound) [[unlikely]] {
     // Nobody will ever answer it, so it must not stay pending: the link ends.
     add(ack_.words().rejected);

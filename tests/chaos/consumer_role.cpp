@@ -118,7 +118,7 @@ class ConsumerRole {
         return;
       case Wish::kOutlastRetries:
         hold(delivery, record,
-             static_cast<std::uint32_t>(2 * kQuickTimeoutMs + kBackoffMs + random_() % 60));
+             static_cast<std::uint32_t>(2 * kQuickTimeoutMs + kBackoffMs + random_() % 150));
         return;
       case Wish::kSucceed:
       case Wish::kReserved:

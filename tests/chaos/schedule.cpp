@@ -15,7 +15,8 @@ constexpr std::uint64_t kMillisecondNs = 1'000'000;
 constexpr std::uint64_t kProvokeAfterNs = 250 * kMillisecondNs;
 constexpr std::uint64_t kTryForNs = 1'500 * kMillisecondNs;  // then another point has its turn
 constexpr std::uint64_t kRandomPauseMs = 150;
-constexpr std::uint32_t kBeginWithinMs = 120;
+constexpr std::uint32_t kBeginWithinMs = 150;
+constexpr std::uint32_t kAnswerWithinMs = 120;
 constexpr std::uint32_t kCountdownMax = 4;
 
 enum class Provoke {
@@ -23,8 +24,7 @@ enum class Provoke {
   kKillProducer,
   kKillConsumer,
   kStopConsumer,
-  // Stopped with a message that it read and did not begin, until that one has expired, then killed
-  // when it begins it.
+  // Stopped until a message that waits for it has expired, then killed when it begins that one.
   kKillBeginner,
   kKillDaemon
 };
@@ -185,9 +185,7 @@ void Schedule::take_fired() {
   while (const auto fired = stage_.take_fired()) {
     const auto point = static_cast<std::size_t>(fired->point);
     Track& track = tracks_[static_cast<std::size_t>(fired->role)];
-    if (waits_for_beginner()) {
-      follow_beginner(*fired);
-    }
+    follow(*fired);
     if (fired->action == Action::kKill) {
       kills_[point] += 1;
       if (track.armed == point) {
@@ -197,18 +195,20 @@ void Schedule::take_fired() {
   }
 }
 
-bool Schedule::waits_for_beginner() const {
-  return tracks_[static_cast<std::size_t>(Role::kDaemon)].armed ==
-         static_cast<std::size_t>(Point::kUndeliveredWithdrawn);
-}
-
-// The consumer was stopped with a message that it read: the daemon is stopped when that one has
-// expired, until the consumer, going on, has begun it and was killed at that.
-void Schedule::follow_beginner(const Stage::Fired& fired) {
-  if (fired.point == Point::kCursorPublished) {
-    stage_.arm(Role::kDaemon, 1, Point::kUndeliveredStored, Action::kStop, 1, fired.word);
-  } else if (fired.point == Point::kUndeliveredStored) {
-    stage_.arm(Role::kConsumer, 1, Point::kBegunPublished, Action::kKill, 1);
+// What a daemon that was stopped on its way to a rare point still waits for.
+void Schedule::follow(const Stage::Fired& fired) {
+  if (fired.point == Point::kLetterHeard && fired.action == Action::kStop) {
+    stage_.hold_daemon(kAnswerWithinMs);
+    return;
+  }
+  // While the consumer stood still a message expired, and the daemon stopped behind its word for
+  // that: it stays there until the consumer, going on, has begun that message and was killed at it.
+  const std::optional<std::size_t> armed = tracks_[static_cast<std::size_t>(Role::kDaemon)].armed;
+  if (armed != static_cast<std::size_t>(Point::kUndeliveredWithdrawn)) {
+    return;
+  }
+  if (fired.point == Point::kUndeliveredStored) {
+    stage_.arm(Role::kConsumer, 1, Point::kBegunPublished, Action::kKill, 1, fired.word);
     stage_.hold_daemon(kBeginWithinMs);
   } else if (fired.point == Point::kBegunPublished) {
     stage_.hold_daemon(0);
@@ -261,8 +261,8 @@ void Schedule::provoke(Role role) {
       stage_.stop_victim(Victim::kConsumer, 65);
       break;
     case Provoke::kKillBeginner:
-      stage_.arm(Role::kConsumer, 1, Point::kCursorPublished, Action::kStop,
-                 static_cast<std::uint32_t>(1 + random_() % 10));
+      stage_.arm(Role::kDaemon, 1, Point::kUndeliveredStored, Action::kStop, 1);
+      stage_.stop_victim(Victim::kConsumer, 65);
       break;
     case Provoke::kKillDaemon:
       stage_.kill_victim(Victim::kDaemon);

@@ -52,8 +52,7 @@ class Schedule {
     std::uint64_t provoked_ns = 0;
   };
   void take_fired();
-  [[nodiscard]] bool waits_for_beginner() const;
-  void follow_beginner(const Stage::Fired& fired);
+  void follow(const Stage::Fired& fired);
   void arm_next(Role role);
   void provoke(Role role);
   void act_at_random();
